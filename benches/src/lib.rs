@@ -1,0 +1,1 @@
+//! Benches of every claim; `BENCHMARKS.md` holds the results.

@@ -1,0 +1,9 @@
+//! The slow path: reads what the threads recorded, and never makes one of them wait.
+//!
+//! Nothing here imports from `export`.
+
+pub(crate) mod collector;
+pub(crate) mod histogram;
+pub(crate) mod overhead;
+pub(crate) mod snapshot;
+pub(crate) mod window;

@@ -1,0 +1,74 @@
+//! What happened between two snapshots.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::snapshot::{LabelStats, Snapshot, StageStats};
+
+/// What happened between two looks of the collector: differences, with the later snapshot they end at.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Its length.
+    pub duration: Duration,
+    /// The state at its end.
+    pub end: Snapshot,
+    /// The stages that finished a call within it.
+    pub stages: Vec<StageStats>,
+    /// The statements that finished a query within it.
+    pub statements: Vec<LabelStats>,
+    /// The tenants for whom a query finished within it.
+    pub tenants: Vec<LabelStats>,
+}
+
+impl Window {
+    /// The window from one snapshot to a later one.
+    #[must_use]
+    pub fn between(start: &Snapshot, end: Snapshot) -> Self {
+        Self {
+            duration: end.taken_at.duration_since(start.taken_at).unwrap_or_default(),
+            stages: stages(&start.stages, &end.stages),
+            statements: labels(&start.statements, &end.statements),
+            tenants: labels(&start.tenants, &end.tenants),
+            end,
+        }
+    }
+
+    /// Queries that finished within the window.
+    #[must_use]
+    pub fn queries(&self) -> u64 {
+        self.statements.iter().map(|statement| statement.calls).sum()
+    }
+}
+
+fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
+    let before: HashMap<_, _> = start.iter().map(|s| ((s.component, s.name), s)).collect();
+    let mut stages = end.to_vec();
+    for stage in &mut stages {
+        if let Some(before) = before.get(&(stage.component, stage.name)) {
+            stage.calls = stage.calls.saturating_sub(before.calls);
+            stage.errors = stage.errors.saturating_sub(before.errors);
+            stage.total_ns = stage.total_ns.saturating_sub(before.total_ns);
+            stage.self_ns = stage.self_ns.saturating_sub(before.self_ns);
+            stage.alloc_bytes = stage.alloc_bytes.saturating_sub(before.alloc_bytes);
+            stage.histogram = stage.histogram.since(&before.histogram);
+        }
+    }
+    stages.retain(|stage| stage.calls > 0);
+    stages
+}
+
+/// The longest query of a window can't be told from two running maxima, so `max_ns` stays that of all time.
+fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
+    let before: HashMap<_, _> = start.iter().map(|label| (label.value.as_str(), label)).collect();
+    let mut labels = end.to_vec();
+    for label in &mut labels {
+        if let Some(before) = before.get(label.value.as_str()) {
+            label.calls = label.calls.saturating_sub(before.calls);
+            label.errors = label.errors.saturating_sub(before.errors);
+            label.total_ns = label.total_ns.saturating_sub(before.total_ns);
+            label.alloc_bytes = label.alloc_bytes.saturating_sub(before.alloc_bytes);
+        }
+    }
+    labels.retain(|label| label.calls > 0);
+    labels
+}

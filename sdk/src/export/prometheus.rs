@@ -1,0 +1,192 @@
+//! The Prometheus text exposition format, 0.0.4: seconds and bytes, counters that end in `_total`.
+//!
+//! See <https://prometheus.io/docs/instrumenting/exposition_formats/>. The `prometheus` crate encodes;
+//! the data stays ours.
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
+use std::io;
+
+use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
+use crate::record::labels::LabelKind;
+
+/// The content type of the exposition.
+pub const CONTENT_TYPE: &str = TEXT_FORMAT;
+
+/// Borders of the histogram's buckets, as powers of four of nanoseconds: 256 ns to 69 s.
+/// Being powers of two, they fall on borders of our cells, so the bucket counts are exact.
+const BUCKET_POWERS: std::ops::RangeInclusive<u32> = 4..=18;
+
+/// More metric families for one exposition, from whoever else has figures to show.
+pub type Families = Vec<MetricFamily>;
+
+/// Writes a snapshot.
+///
+/// # Errors
+/// If writing fails.
+pub fn write(snapshot: &Snapshot, more: Families, out: &mut impl io::Write) -> io::Result<()> {
+    let mut families = families(snapshot);
+    families.extend(more);
+    // A family without a metric is an error to the encoder and nothing to a reader.
+    families.retain(|family| !family.get_metric().is_empty());
+    TextEncoder::new().encode(&families, out).map_err(io::Error::other)
+}
+
+fn families(snapshot: &Snapshot) -> Families {
+    let mut families = stage_families(&snapshot.stages);
+    for kind in LabelKind::ALL {
+        families.extend(label_families(kind, snapshot.by_label(kind)));
+    }
+    families.extend(recorder_families(snapshot));
+    families
+}
+
+fn stage_families(stages: &[StageStats]) -> Families {
+    let counter = |name, help, value: fn(&StageStats) -> f64| {
+        family(
+            name,
+            help,
+            MetricType::COUNTER,
+            stages.iter().map(|stage| counter_metric(stage_labels(stage), value(stage))),
+        )
+    };
+    vec![
+        counter("stagelight_stage_calls_total", "Finished calls of a stage.", |s| s.calls as f64),
+        counter("stagelight_stage_errors_total", "Calls of a stage that returned an error.", |s| {
+            s.errors as f64
+        }),
+        counter(
+            "stagelight_stage_self_seconds_total",
+            "Time within a stage but in no stage below it.",
+            |s| seconds(s.self_ns),
+        ),
+        counter(
+            "stagelight_stage_allocated_bytes_total",
+            "Bytes allocated within a stage and the stages below it.",
+            |s| s.alloc_bytes as f64,
+        ),
+        family(
+            "stagelight_stage_duration_seconds",
+            "Time within a stage, the stages below it included.",
+            MetricType::HISTOGRAM,
+            stages.iter().map(duration_metric),
+        ),
+    ]
+}
+
+fn label_families(kind: LabelKind, labels: &[LabelStats]) -> Families {
+    let kind = kind.name();
+    // A kind that no query named says nothing.
+    if labels.iter().all(|label| label.value.is_empty()) {
+        return Vec::new();
+    }
+    let counter = |name: &str, help: &str, value: fn(&LabelStats) -> f64| {
+        let metrics = labels.iter().map(|label| counter_metric(vec![pair(kind, &label.value)], value(label)));
+        family(&format!("stagelight_{kind}_{name}"), help, MetricType::COUNTER, metrics)
+    };
+    vec![
+        counter("queries_total", &format!("Finished queries by {kind}."), |l| l.calls as f64),
+        counter("query_errors_total", &format!("Queries that returned an error, by {kind}."), |l| {
+            l.errors as f64
+        }),
+        counter("query_seconds_total", &format!("Time within queries, by {kind}."), |l| seconds(l.total_ns)),
+        counter("query_allocated_bytes_total", &format!("Bytes allocated within queries, by {kind}."), |l| {
+            l.alloc_bytes as f64
+        }),
+    ]
+}
+
+fn recorder_families(snapshot: &Snapshot) -> Families {
+    let recorder = &snapshot.recorder;
+    let overhead = snapshot.overhead();
+    let refused = recorder
+        .refused
+        .iter()
+        .map(|&(cause, count)| counter_metric(vec![pair("cause", cause)], count as f64));
+    vec![
+        family(
+            "stagelight_refused_total",
+            "What recording had to refuse or to merge, by cause.",
+            MetricType::COUNTER,
+            refused,
+        ),
+        gauge("stagelight_threads", "Threads that record at present.", recorder.threads as f64),
+        gauge("stagelight_memory_bytes", "Memory that recording uses.", recorder.bytes as f64),
+        family(
+            "stagelight_recording_seconds_total",
+            "Estimated time spent recording: calls times the price of one, measured on this machine.",
+            MetricType::COUNTER,
+            [counter_metric(Vec::new(), overhead.recording.as_secs_f64())],
+        ),
+    ]
+}
+
+/// A family of a name, a help text, a type and its series.
+pub fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metrics: impl IntoIterator<Item = Metric>,
+) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics.into_iter().collect());
+    family
+}
+
+/// A family of one gauge without labels.
+#[must_use]
+pub fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    family(name, help, MetricType::GAUGE, [metric])
+}
+
+/// One series of a counter.
+#[must_use]
+pub fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut metric = Metric::from_label(labels);
+    metric.set_counter(counter);
+    metric
+}
+
+/// A label. Control characters other than the line feed, which the format escapes, have no place in a text
+/// that people read and become the replacement character.
+#[must_use]
+pub fn pair(name: &str, value: &str) -> LabelPair {
+    let readable = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.chars().map(readable).collect());
+    pair
+}
+
+fn stage_labels(stage: &StageStats) -> Vec<LabelPair> {
+    vec![pair("component", stage.component), pair("stage", stage.name)]
+}
+
+fn duration_metric(stage: &StageStats) -> Metric {
+    let bucket = |power: u32| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(seconds(1 << power));
+        bucket.set_cumulative_count(stage.histogram.count_below_power(power));
+        bucket
+    };
+    let mut histogram = Histogram::default();
+    histogram.set_sample_count(stage.histogram.count());
+    histogram.set_sample_sum(seconds(stage.total_ns));
+    histogram.set_bucket(BUCKET_POWERS.map(|half| bucket(2 * half)).collect());
+    let mut metric = Metric::from_label(stage_labels(stage));
+    metric.set_histogram(histogram);
+    metric
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

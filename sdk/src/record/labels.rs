@@ -1,0 +1,185 @@
+//! Label sets: what a query runs for, as a small number that a thread can carry.
+//!
+//! Values are interned once for ever, up to a cap for each kind; what comes after it shares the value
+//! `other`, so that sums over any kind stay exact however many different tenants a client invents. Sets of
+//! values are capped too: past that cap a query keeps its statement and runs as `other` in the rest.
+//!
+//! Finding the number costs a hash of the values and, on a hit in the thread's cache, a comparison. Only the
+//! first sight of a set by a thread takes a lock, and only the first sight by the process a writer's.
+
+use super::block::Block;
+use super::cells::Cell64;
+use super::interner::{self, DEGRADED};
+pub use super::label_value::LabelValue;
+
+/// What a label says of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LabelKind {
+    /// The statement's key: its normalized text, name or digest.
+    Statement,
+    /// The tenant that it runs for.
+    Tenant,
+    /// The user that it runs as.
+    User,
+    /// The database or keyspace that it runs in.
+    Database,
+}
+
+impl LabelKind {
+    /// All kinds, in the order in which a set holds its values.
+    pub const ALL: [LabelKind; KINDS] =
+        [LabelKind::Statement, LabelKind::Tenant, LabelKind::User, LabelKind::Database];
+
+    /// The name under which profiles and metrics show this kind.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ["statement", "tenant", "user", "database"][self as usize]
+    }
+}
+
+pub(crate) const KINDS: usize = 4;
+
+/// Bytes of a value; the rest is cut.
+const MAX_BYTES: [usize; KINDS] = [1024, 256, 256, 256];
+
+/// Different sets, so that a thread's counters of them have a bound.
+pub(crate) const MAX_SETS: usize = 4096;
+
+/// The labels of a query.
+#[derive(Debug)]
+pub struct LabelSet {
+    pub(crate) values: [&'static str; KINDS],
+}
+
+impl LabelSet {
+    /// The value of a kind, `""` if the query did not say.
+    #[must_use]
+    pub fn get(&self, kind: LabelKind) -> &'static str {
+        self.values[kind as usize]
+    }
+}
+
+/// The labels that the number stands for. A number that was never given means no labels.
+#[must_use]
+pub fn label_set(id: u32) -> &'static LabelSet {
+    interner::set(id)
+}
+
+/// Entries of a thread's cache of label sets, 2^8 of 16 bytes.
+pub(crate) const CACHE_ENTRIES: usize = 256;
+
+/// One entry of a thread's cache: the hash of a set's values and its number.
+#[derive(Debug)]
+pub(crate) struct CacheEntry {
+    hash: Cell64,
+    /// [`DEGRADED`] in bit 32 if the values of the set are not the query's own.
+    id: Cell64,
+}
+
+/// The number for a query's labels. Cuts and caps are counted in the block.
+#[inline]
+pub(crate) fn intern(block: &Block, values: [&str; KINDS]) -> u32 {
+    let mut values = values;
+    for (value, max) in values.iter_mut().zip(MAX_BYTES) {
+        if value.len() > max {
+            *value = cut(value, max);
+            block.refused.label_length.add(1);
+        }
+    }
+    let hash = hash(&values);
+    let entry = &block.label_cache[hash as usize % CACHE_ENTRIES];
+    let id = entry.id.get();
+    if entry.hash.get() == hash && id != 0 {
+        if id & DEGRADED != 0 {
+            block.refused.label_cap.add(1);
+            return id as u32;
+        }
+        if label_set(id as u32).values == values {
+            return id as u32;
+        }
+    }
+    miss(block, entry, hash, &values)
+}
+
+#[cold]
+#[inline(never)]
+fn miss(block: &Block, entry: &CacheEntry, hash: u64, values: &[&str; KINDS]) -> u32 {
+    let found = interner::number(values);
+    entry.hash.set(hash);
+    entry.id.set(found);
+    if found & DEGRADED != 0 {
+        block.refused.label_cap.add(1);
+    }
+    found as u32
+}
+
+/// The longest prefix of at most `max` bytes that ends between characters.
+#[cold]
+fn cut(value: &str, max: usize) -> &str {
+    &value[..value.floor_char_boundary(max)]
+}
+
+/// Multiply and fold, eight bytes at a time. Each value's length goes in first, so that moving a byte from
+/// one value to the next changes the hash.
+#[inline]
+fn hash(values: &[&str; KINDS]) -> u64 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    fn mix(hash: u64, word: u64) -> u64 {
+        let wide = u128::from(hash ^ word) * u128::from(K);
+        (wide as u64) ^ (wide >> 64) as u64
+    }
+    let mut hash = K;
+    for value in values {
+        hash = mix(hash, value.len() as u64 ^ K);
+        let mut chunks = value.as_bytes().chunks_exact(8);
+        for chunk in &mut chunks {
+            hash = mix(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+        }
+        let rest = chunks.remainder();
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            hash = mix(hash, u64::from_le_bytes(word));
+        }
+    }
+    mix(hash, K)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_cut_between_characters() {
+        assert_eq!(cut("aä", 2), "a");
+        assert_eq!(cut("ab", 2), "ab");
+    }
+
+    #[test]
+    fn the_hash_tells_neighbouring_values_apart() {
+        assert_ne!(hash(&["ab", "c", "", ""]), hash(&["a", "bc", "", ""]));
+        assert_ne!(hash(&["", "c", "", ""]), hash(&["c", "", "", ""]));
+        assert_ne!(hash(&["12345678", "", "", ""]), hash(&["12345678\0", "", "", ""]));
+    }
+
+    #[test]
+    fn the_same_labels_are_one_number_on_a_hit_and_on_a_miss() {
+        let (one, two) = (Block::map().unwrap(), Block::map().unwrap());
+        let labels = ["select labels_test", "acme", "", "main"];
+        let id = intern(one, labels);
+        assert_eq!((id, id), (intern(one, labels), intern(two, labels)));
+        assert_ne!(id, intern(one, ["select labels_test", "acme", "main", ""]));
+        assert_eq!(label_set(id).get(LabelKind::Tenant), "acme");
+        assert_eq!(intern(one, [""; KINDS]), 0);
+    }
+
+    #[test]
+    fn a_megabyte_of_text_is_cut_and_counted() {
+        let block = Block::map().unwrap();
+        let text = "ö".repeat(1 << 19);
+        let id = intern(block, [&text, "", "", ""]);
+        let kept = label_set(id).get(LabelKind::Statement);
+        assert!(text.starts_with(kept) && kept.len() == MAX_BYTES[0]);
+        assert_eq!(block.refused.label_length.get(), 1);
+    }
+}

@@ -1,0 +1,21 @@
+//! The fast path: what runs at the edges of every stage, on the thread that runs the stage.
+//!
+//! Nothing here locks, makes a system call, panics or allocates once a thread has touched a stage, and
+//! nothing reads, modifies and writes memory that another thread writes. The `#[cold]` functions are the
+//! first touches: a thread's first stage, a stage's first call, a label set's first sight, an octave's
+//! first value.
+//!
+//! Nothing here imports from `collect` or `export`.
+
+pub(crate) mod block;
+pub(crate) mod cells;
+pub(crate) mod clock;
+pub(crate) mod guard;
+pub(crate) mod interner;
+pub(crate) mod label_value;
+pub(crate) mod labels;
+pub(crate) mod octaves;
+pub(crate) mod outcome;
+pub(crate) mod registry;
+pub(crate) mod stage;
+pub(crate) mod thread;

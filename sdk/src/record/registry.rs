@@ -1,0 +1,126 @@
+//! All blocks of the process: who holds one, which are free, what was refused for want of one.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::block::Block;
+use super::clock::Clock;
+
+/// Threads that can record at once. What the threads beyond it do is counted as refused.
+pub(crate) const MAX_BLOCKS: usize = 1024;
+
+struct Registry {
+    all: Vec<&'static Block>,
+    free: Vec<&'static Block>,
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { all: Vec::new(), free: Vec::new() });
+
+/// Calls of threads that got no block, because too many threads hold one or memory is out.
+static REFUSED_NO_BLOCK: AtomicU64 = AtomicU64::new(0);
+
+/// Calls made while the thread's locals were already being destroyed.
+static REFUSED_AT_EXIT: AtomicU64 = AtomicU64::new(0);
+
+/// Where the allocator keeps the calling thread's count of allocated bytes.
+pub type AllocationCounter = fn() -> Option<*const u64>;
+
+/// Told of each thread, by its id, when it takes a block.
+pub type ThreadObserver = fn(tid: u32);
+
+/// The hooks are kept as addresses of functions, 0 for none.
+static ALLOCATION_COUNTER: AtomicUsize = AtomicUsize::new(0);
+static THREAD_OBSERVER: AtomicUsize = AtomicUsize::new(0);
+
+/// Names the function that finds a thread's allocation counter. Threads that took their block before keep
+/// what they have, so a binary calls this before its first stage.
+///
+/// # Safety
+/// What the function returns must stay valid to read until the calling thread has ended.
+pub unsafe fn set_allocation_counter(find: AllocationCounter) {
+    ALLOCATION_COUNTER.store(find as usize, Ordering::Release);
+}
+
+/// Names the function that is told of each thread at its first stage. It runs on that thread and must not
+/// enter a stage.
+pub fn set_thread_observer(observe: ThreadObserver) {
+    THREAD_OBSERVER.store(observe as usize, Ordering::Release);
+}
+
+fn allocation_counter() -> Option<AllocationCounter> {
+    let address = ALLOCATION_COUNTER.load(Ordering::Acquire);
+    // SAFETY: the only non-zero value ever stored is an `AllocationCounter`.
+    (address != 0).then(|| unsafe { std::mem::transmute::<usize, AllocationCounter>(address) })
+}
+
+fn thread_observer() -> Option<ThreadObserver> {
+    let address = THREAD_OBSERVER.load(Ordering::Acquire);
+    // SAFETY: the only non-zero value ever stored is a `ThreadObserver`.
+    (address != 0).then(|| unsafe { std::mem::transmute::<usize, ThreadObserver>(address) })
+}
+
+/// A block for the calling thread: one that another thread left, or a new one.
+pub(crate) fn acquire() -> Option<&'static Block> {
+    let clock = Clock::get();
+    let tid = thread_id();
+    let allocated = allocation_counter().and_then(|find| find());
+    let block = {
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        match registry.free.pop() {
+            Some(block) => block,
+            None if registry.all.len() < MAX_BLOCKS => {
+                let block = Block::map()?;
+                registry.all.push(block);
+                // So that giving it back never allocates.
+                let missing = registry.all.len() - registry.free.len();
+                registry.free.reserve(missing);
+                block
+            }
+            None => return None,
+        }
+    };
+    block.adopt(tid, allocated, clock);
+    if let Some(observe) = thread_observer() {
+        observe(tid);
+    }
+    Some(block)
+}
+
+/// Gives the calling thread's block back.
+pub(crate) fn release(block: &'static Block) {
+    block.release();
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).free.push(block);
+}
+
+/// Every block there ever was.
+pub(crate) fn blocks() -> Vec<&'static Block> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
+}
+
+#[cold]
+pub(crate) fn refuse_no_block() {
+    REFUSED_NO_BLOCK.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cold]
+pub(crate) fn refuse_at_exit() {
+    REFUSED_AT_EXIT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Calls refused for want of a block and during thread exit.
+pub(crate) fn refused() -> (u64, u64) {
+    (REFUSED_NO_BLOCK.load(Ordering::Relaxed), REFUSED_AT_EXIT.load(Ordering::Relaxed))
+}
+
+#[cfg(target_os = "linux")]
+fn thread_id() -> u32 {
+    // SAFETY: gettid has no preconditions.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Elsewhere a number of our own serves: only Linux's samplers need the system's.
+#[cfg(not(target_os = "linux"))]
+fn thread_id() -> u32 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
