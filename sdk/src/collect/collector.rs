@@ -22,7 +22,6 @@ type Observer = Box<dyn FnMut(&Window) + Send>;
 /// collector.stop();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[must_use]
 pub fn collector() -> CollectorBuilder {
     CollectorBuilder { interval: Duration::from_secs(1), observers: Vec::new() }
 }

@@ -63,11 +63,11 @@ pub struct LabelStats {
     pub calls: u64,
     /// Queries that returned an `Err`.
     pub errors: u64,
-    /// Their time in nanoseconds.
+    /// Their time in nanoseconds, without that of queries nested in them: sums over all values are exact.
     pub total_ns: u64,
-    /// The longest in nanoseconds.
+    /// The longest in nanoseconds, all in all.
     pub max_ns: u64,
-    /// Bytes allocated within them.
+    /// Bytes allocated within them, without those of queries nested in them.
     pub alloc_bytes: u64,
 }
 

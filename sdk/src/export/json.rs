@@ -62,6 +62,7 @@ pub fn recorder(snapshot: &Snapshot) -> Value {
         "blocks": recorder.blocks,
         "bytes": recorder.bytes,
         "stage_cost_ns": overhead.stage_ns,
+        "labels_cost_ns": overhead.labels_ns,
         "recording_ns": overhead.recording.as_nanos() as u64,
         "refused": refused,
     })

@@ -112,17 +112,24 @@ fn recorder_families(snapshot: &Snapshot) -> Families {
         ),
         gauge("stagelight_threads", "Threads that record at present.", recorder.threads as f64),
         gauge("stagelight_memory_bytes", "Memory that recording uses.", recorder.bytes as f64),
-        family(
+        counter(
             "stagelight_recording_seconds_total",
             "Estimated time spent recording: calls times the price of one, measured on this machine.",
-            MetricType::COUNTER,
-            [counter_metric(Vec::new(), overhead.recording.as_secs_f64())],
+            &[(&[], overhead.recording.as_secs_f64())],
         ),
     ]
 }
 
-/// A family of a name, a help text, a type and its series.
-pub fn family(
+/// A counter of the given series, each of labels and a value. By convention its name ends in `_total`.
+#[must_use]
+pub fn counter(name: &str, help: &str, series: &[(&[(&str, &str)], f64)]) -> MetricFamily {
+    let series = series.iter().map(|(labels, value)| {
+        counter_metric(labels.iter().map(|(name, value)| pair(name, value)).collect(), *value)
+    });
+    family(name, help, MetricType::COUNTER, series)
+}
+
+fn family(
     name: &str,
     help: &str,
     kind: MetricType,
@@ -146,9 +153,7 @@ pub fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, [metric])
 }
 
-/// One series of a counter.
-#[must_use]
-pub fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
+fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -158,8 +163,7 @@ pub fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
 
 /// A label. Control characters other than the line feed, which the format escapes, have no place in a text
 /// that people read and become the replacement character.
-#[must_use]
-pub fn pair(name: &str, value: &str) -> LabelPair {
+fn pair(name: &str, value: &str) -> LabelPair {
     let readable = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());

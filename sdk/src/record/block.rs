@@ -69,6 +69,9 @@ pub(crate) struct Block {
     current: AtomicU64,
     /// Time of the finished children of the stage that is running.
     pub(crate) child_ns: Cell64,
+    /// Time of the finished queries within the query that is running, and bytes allocated in them.
+    pub(crate) nested_ns: Cell64,
+    pub(crate) nested_allocated: Cell64,
     /// The thread's count of allocated bytes, kept by the allocator; points to a constant 0 where none does.
     allocated: AtomicPtr<u64>,
     ns_per_tick: Cell64,
@@ -132,6 +135,8 @@ impl Block {
         self.tsc.store(u32::from(clock.tsc), Ordering::Relaxed);
         self.ns_per_tick.set(clock.ns_per_tick);
         self.child_ns.set(0);
+        self.nested_ns.set(0);
+        self.nested_allocated.set(0);
         self.set_current(0);
         self.tid.store(tid, Ordering::Relaxed);
     }
@@ -205,18 +210,19 @@ impl Block {
         self.refused.arena_full.add(1);
     }
 
-    /// Owner only: counts one finished query under its labels.
+    /// Owner only: counts one finished query under its labels, `own` being its call without those of the queries
+    /// within it.
     #[inline(always)]
-    pub(crate) fn record_labels(&self, set: u32, call: Call) {
+    pub(crate) fn record_labels(&self, set: u32, call: Call, own: Call) {
         let Some(words) = self.label_words(set) else {
             self.refused.arena_full.add(1);
             return;
         };
         words[LABEL_CALLS].add(1);
         words[LABEL_ERRORS].add(u64::from(call.failed));
-        words[LABEL_TOTAL_NS].add(call.ns);
+        words[LABEL_TOTAL_NS].add(own.ns);
         words[LABEL_MAX_NS].raise_to(call.ns);
-        words[LABEL_ALLOCATED].add(call.allocated);
+        words[LABEL_ALLOCATED].add(own.allocated);
     }
 
     #[inline(always)]
@@ -353,7 +359,7 @@ mod tests {
         let block = Block::map().unwrap();
         for set in 0..MAX_SETS as u32 {
             for _ in 0..=set % 3 {
-                block.record_labels(set, call(u64::from(set)));
+                block.record_labels(set, call(u64::from(set)), call(u64::from(set)));
             }
         }
         let mut sums = vec![LabelFigures::default(); MAX_SETS];

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::block::{Block, Call};
-use super::labels::{self, LabelValue};
+use super::labels::{self, KINDS, LabelValue};
 use super::stage::Stage;
 use super::thread;
 
@@ -89,10 +89,46 @@ impl Drop for StageGuard {
     }
 }
 
+/// What is remembered between entering a query and leaving it, beside what its stage remembers.
+pub(crate) struct EnteredQuery {
+    stage: Entered,
+    set: u32,
+    /// What the queries nested in the enclosing query had gathered.
+    outer_nested_ns: u64,
+    outer_nested_allocated: u64,
+}
+
+impl EnteredQuery {
+    #[inline(always)]
+    pub(crate) fn new(block: &'static Block, stage: u32, labels: [&str; KINDS]) -> Self {
+        let set = labels::intern(block, labels);
+        let outer_nested_ns = block.nested_ns.get();
+        let outer_nested_allocated = block.nested_allocated.get();
+        block.nested_ns.set(0);
+        block.nested_allocated.set(0);
+        let stage = Entered::new(block, stage, Some(set));
+        Self { stage, set, outer_nested_ns, outer_nested_allocated }
+    }
+
+    #[inline(always)]
+    pub(crate) fn leave(&self, failed: bool) {
+        let block = self.stage.block;
+        let call = self.stage.leave(failed);
+        let own = Call {
+            ns: call.ns.saturating_sub(block.nested_ns.get()),
+            allocated: call.allocated.wrapping_sub(block.nested_allocated.get()),
+            failed,
+        };
+        block.record_labels(self.set, call, own);
+        block.nested_ns.set(self.outer_nested_ns.wrapping_add(call.ns));
+        block.nested_allocated.set(self.outer_nested_allocated.wrapping_add(call.allocated));
+    }
+}
+
 /// Times the query that it was made for and labels its thread until it is dropped.
 #[must_use = "the query ends when this is dropped"]
 pub struct QueryGuard {
-    entered: Option<(Entered, u32)>,
+    entered: Option<EnteredQuery>,
     failed: bool,
     _not_send: PhantomData<*const ()>,
 }
@@ -114,14 +150,14 @@ where
     D: LabelValue + ?Sized,
 {
     let entered = begin(stage).map(|(block, stage)| {
-        let set = key.with_label(|key| {
+        key.with_label(|key| {
             tenant.with_label(|tenant| {
                 user.with_label(|user| {
-                    database.with_label(|database| labels::intern(block, [key, tenant, user, database]))
+                    database
+                        .with_label(|database| EnteredQuery::new(block, stage, [key, tenant, user, database]))
                 })
             })
-        });
-        (Entered::new(block, stage, Some(set)), set)
+        })
     });
     QueryGuard { entered, failed: false, _not_send: PhantomData }
 }
@@ -137,9 +173,8 @@ impl QueryGuard {
 impl Drop for QueryGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some((entered, set)) = &self.entered {
-            let call = entered.leave(self.failed);
-            entered.block.record_labels(*set, call);
+        if let Some(entered) = &self.entered {
+            entered.leave(self.failed);
         }
     }
 }

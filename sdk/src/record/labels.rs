@@ -65,7 +65,7 @@ pub fn label_set(id: u32) -> &'static LabelSet {
     interner::set(id)
 }
 
-/// Entries of a thread's cache of label sets, 2^8 of 16 bytes.
+/// Entries of a thread's cache of label sets, 2^8 of 16 bytes, in pairs: a set may stand in either of two.
 pub(crate) const CACHE_ENTRIES: usize = 256;
 
 /// One entry of a thread's cache: the hash of a set's values and its number.
@@ -87,26 +87,40 @@ pub(crate) fn intern(block: &Block, values: [&str; KINDS]) -> u32 {
         }
     }
     let hash = hash(&values);
-    let entry = &block.label_cache[hash as usize % CACHE_ENTRIES];
-    let id = entry.id.get();
-    if entry.hash.get() == hash && id != 0 {
-        if id & DEGRADED != 0 {
-            block.refused.label_cap.add(1);
-            return id as u32;
+    let pair = hash as usize % (CACHE_ENTRIES / 2) * 2;
+    let (first, second) = (&block.label_cache[pair], &block.label_cache[pair + 1]);
+    match first.find(hash, &values).or_else(|| second.find(hash, &values)) {
+        Some(id) => {
+            if id & DEGRADED != 0 {
+                block.refused.label_cap.add(1);
+            }
+            id as u32
         }
-        if label_set(id as u32).values == values {
-            return id as u32;
-        }
+        None => miss(block, first, second, hash, &values),
     }
-    miss(block, entry, hash, &values)
 }
 
+impl CacheEntry {
+    /// The number that the entry holds for the values.
+    #[inline(always)]
+    fn find(&self, hash: u64, values: &[&str; KINDS]) -> Option<u64> {
+        let id = self.id.get();
+        let found = self.hash.get() == hash
+            && id != 0
+            && (id & DEGRADED != 0 || label_set(id as u32).values == *values);
+        found.then_some(id)
+    }
+}
+
+/// The newer of a pair stands first, so the older one gives way.
 #[cold]
 #[inline(never)]
-fn miss(block: &Block, entry: &CacheEntry, hash: u64, values: &[&str; KINDS]) -> u32 {
+fn miss(block: &Block, first: &CacheEntry, second: &CacheEntry, hash: u64, values: &[&str; KINDS]) -> u32 {
     let found = interner::number(values);
-    entry.hash.set(hash);
-    entry.id.set(found);
+    second.hash.set(first.hash.get());
+    second.id.set(first.id.get());
+    first.hash.set(hash);
+    first.id.set(found);
     if found & DEGRADED != 0 {
         block.refused.label_cap.add(1);
     }

@@ -1,0 +1,115 @@
+//! The control API over HTTP: what an on-call engineer asks a running process.
+
+use std::future::IntoFuture;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+
+pub(crate) mod params;
+mod profiles;
+mod routes;
+mod status;
+
+/// Starts the control API in a thread of its own, on an address of this machine:
+///
+/// ```no_run
+/// let server = stagelight_profiler::serve("127.0.0.1:6060")?;
+/// println!("http://{}/", server.local_addr());
+/// # Ok::<(), stagelight_profiler::Error>(())
+/// ```
+///
+/// | `GET` | gives |
+/// | --- | --- |
+/// | `/metrics` | Prometheus text |
+/// | `/debug/pprof/` | what there is, as a page |
+/// | `/debug/pprof/profile?seconds=30&hz=99` | a CPU profile of that time |
+/// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
+/// | `/api/v1/stages` | stages and queries as JSON |
+/// | `/api/v1/status` | what Stagelight does, uses and refused, as JSON |
+///
+/// Profiles are pprof, symbolized, unless `format=svg` or `format=folded` asks for a flame graph or folded
+/// stacks; `by=tenant` (or `by=tenant,stage`) roots their stacks in labels.
+///
+/// Port 0 takes a free port. The API is read-only but for the load of the profiles it takes; it can be reached by
+/// whoever has an account on the machine.
+///
+/// # Errors
+/// [`Error::Io`] if the address can't be had, and [`Error::Refused`] for one that other machines can reach: what
+/// the API shows is not for everyone.
+pub fn serve(addr: impl ToSocketAddrs) -> Result<Server, Error> {
+    let failed = |error| Error::Io("the control API can't have that address".into(), error);
+    let addresses: Vec<SocketAddr> = addr.to_socket_addrs().map_err(failed)?.collect();
+    if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+        return Err(Error::Refused(format!(
+            "the control API on {open} could be reached from other machines; give it a loopback address such as \
+             127.0.0.1:{} and forward a port",
+            open.port()
+        )));
+    }
+    let listener = TcpListener::bind(&addresses[..]).map_err(|error| {
+        let wanted: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Error::Io(format!("the control API can't listen on {}", wanted.join(", ")), error)
+    })?;
+    let local_addr = listener.local_addr().map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("stagelight-http".into())
+        .spawn(move || {
+            if let Err(error) = run(listener, stopped) {
+                eprintln!("stagelight: the control API ended: {error}");
+            }
+        })
+        .map_err(failed)?;
+    Ok(Server { local_addr, stop: Some(stop), thread: Some(thread) })
+}
+
+/// The running control API. Dropping it ends it, and with it the profiles that are being taken for its clients.
+#[must_use = "the control API ends when this is dropped"]
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported by its thread and is no reason to bring down the host.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(listener: TcpListener, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("stagelight-http")
+        // Symbolizing is the only thing that blocks; more at once would only be slower.
+        .max_blocking_threads(2)
+        .build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::spawn(axum::serve(listener, routes::router()).into_future());
+        // Ends when the sender is dropped.
+        let _ = stopped.await;
+        Ok::<(), io::Error>(())
+    })?;
+    // Without waiting for clients.
+    runtime.shutdown_background();
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What a request asks for, from its query string. Everything here comes from outside.
+
+use std::time::Duration;
+
+use crate::profile::LABELS;
+
+/// The form in which a profile is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// gzipped pprof.
+    #[default]
+    Pprof,
+    /// A flame graph.
+    Svg,
+    /// Folded stacks.
+    Folded,
+}
+
+/// The parameters of a profile; absent ones are `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Params {
+    /// `seconds=`
+    pub seconds: Option<Duration>,
+    /// `hz=`
+    pub hz: Option<u32>,
+    /// `format=`
+    pub format: Format,
+    /// `by=`: labels that root the stacks, outermost first.
+    pub by: Vec<&'static str>,
+}
+
+/// Reads a query string. Parameters that are not known are ignored, as Go's handlers do; of one that is given twice
+/// the last counts.
+///
+/// # Errors
+/// A sentence that names what is allowed.
+pub fn parse(query: &str) -> Result<Params, String> {
+    let mut params = Params::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "seconds" => params.seconds = Some(seconds(&value)?),
+            "hz" => params.hz = Some(hz(&value)?),
+            "format" => params.format = format(&value)?,
+            "by" => params.by = labels(&value)?,
+            _ => {}
+        }
+    }
+    Ok(params)
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    let range = crate::cpu::DURATION;
+    value
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|duration| range.contains(duration))
+        .ok_or_else(|| {
+            format!(
+                "seconds={}: seconds must be a number from {} to {}",
+                short(value),
+                range.start().as_secs_f64(),
+                range.end().as_secs_f64()
+            )
+        })
+}
+
+fn hz(value: &str) -> Result<u32, String> {
+    let range = crate::cpu::HZ;
+    value.parse().ok().filter(|hz| range.contains(hz)).ok_or_else(|| {
+        format!("hz={}: hz must be a whole number from {} to {}", short(value), range.start(), range.end())
+    })
+}
+
+fn format(value: &str) -> Result<Format, String> {
+    match value {
+        "pprof" => Ok(Format::Pprof),
+        "svg" => Ok(Format::Svg),
+        "folded" => Ok(Format::Folded),
+        _ => Err(format!("format={}: format must be pprof, svg or folded", short(value))),
+    }
+}
+
+fn labels(value: &str) -> Result<Vec<&'static str>, String> {
+    let known = |name: &str| {
+        LABELS.into_iter().find(|label| *label == name).ok_or_else(|| {
+            format!("by={}: by takes labels among {}, parted by commas", short(name), LABELS.join(", "))
+        })
+    };
+    // Each root is a frame on every stack.
+    if value.split(',').count() > LABELS.len() {
+        return Err(format!("by: no more than {} labels can root a stack", LABELS.len()));
+    }
+    value.split(',').map(known).collect()
+}
+
+/// As much of a value as a sentence bears.
+fn short(value: &str) -> String {
+    stagelight::export::table::shorten(value, 40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_asked_for_is_read() {
+        let params = parse("seconds=2.5&hz=999&format=svg&by=tenant,stage&debug=0&gc").unwrap();
+        assert_eq!(
+            params,
+            Params {
+                seconds: Some(Duration::from_millis(2500)),
+                hz: Some(999),
+                format: Format::Svg,
+                by: vec!["tenant", "stage"],
+            }
+        );
+        assert_eq!(parse(""), Ok(Params::default()));
+    }
+
+    #[test]
+    fn errors_name_the_range() {
+        for seconds in ["0", "-1", "nan", "inf", "1e300", "3601", "", "ten", "0.001"] {
+            let error = parse(&format!("seconds={seconds}")).unwrap_err();
+            assert!(error.contains("from 0.01 to 3600"), "{error}");
+        }
+        for hz in ["0", "5000", "-1", "1.5", "99999999999999999999"] {
+            let error = parse(&format!("hz={hz}")).unwrap_err();
+            assert!(error.contains("from 1 to 4999"), "{error}");
+        }
+        assert!(parse("format=png").unwrap_err().contains("svg"));
+        assert!(parse("by=tenant,color").unwrap_err().contains("statement"));
+        assert!(parse(&format!("hz={}", "9".repeat(1 << 20))).unwrap_err().len() < 200);
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused(query in any::<String>()) {
+            let _ = parse(&query);
+        }
+
+        #[test]
+        fn whatever_is_accepted_is_in_range(query in "(seconds|hz|by)=[-+0-9a-z.,%]{0,12}(&(seconds|hz)=[0-9.e]{0,9})?") {
+            if let Ok(params) = parse(&query) {
+                prop_assert!(params.seconds.is_none_or(|seconds| crate::cpu::DURATION.contains(&seconds)));
+                prop_assert!(params.hz.is_none_or(|hz| crate::cpu::HZ.contains(&hz)));
+            }
+        }
+    }
+}

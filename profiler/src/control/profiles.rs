@@ -1,0 +1,108 @@
+//! Taking profiles for clients. A client that goes away ends its profile.
+
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
+
+use super::params::{self, Format, Params};
+use crate::error::Error;
+use crate::profile::Profile;
+
+/// As Go's handlers do.
+const DEFAULT_DURATION: Duration = Duration::from_secs(30);
+
+/// `GET /debug/pprof/profile`
+pub(super) async fn cpu(uri: Uri) -> Response {
+    respond(take_cpu(&uri).await, "profile")
+}
+
+/// `GET /debug/pprof/heap`
+#[cfg(feature = "heap")]
+pub(super) async fn heap(uri: Uri) -> Response {
+    respond(take_heap(&uri).await, "heap")
+}
+
+#[cfg(not(feature = "heap"))]
+pub(super) async fn heap() -> Response {
+    respond(
+        Err(Error::Unsupported("heap profiles need the feature `heap` of stagelight-profiler".into())),
+        "heap",
+    )
+}
+
+fn read(uri: &Uri) -> Result<Params, Error> {
+    params::parse(uri.query().unwrap_or("")).map_err(Error::Invalid)
+}
+
+async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
+    let builder =
+        crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner("a client of the control API");
+    let session = blocking(move || builder.start_bounded()).await??;
+    tokio::time::sleep(duration).await;
+    let profile = blocking(move || session.stop()).await??;
+    Ok((profile, params))
+}
+
+#[cfg(feature = "heap")]
+async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let profile = match params.seconds {
+        None => blocking(|| crate::heap::heap().run()).await??,
+        Some(duration) => {
+            let session = blocking(|| crate::heap::heap().start()).await??;
+            tokio::time::sleep(duration).await;
+            blocking(move || session.stop()).await??
+        }
+    };
+    Ok((profile, params))
+}
+
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Error> {
+    spawn_blocking(work)
+        .await
+        .map_err(|error| Error::Io("the profile was not finished".into(), std::io::Error::other(error)))
+}
+
+fn respond(taken: Result<(Profile, Params), Error>, name: &str) -> Response {
+    match taken.and_then(|(profile, params)| render(&profile, &params, name)) {
+        Ok(response) => response,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn render(profile: &Profile, params: &Params, name: &str) -> Result<Response, Error> {
+    let rooted = params.by.iter().rev().fold(None, |rooted: Option<Profile>, label| {
+        Some(rooted.as_ref().unwrap_or(profile).by_label(label))
+    });
+    let profile = rooted.as_ref().unwrap_or(profile);
+    let mut body = Vec::new();
+    let (written, kind, file) = match params.format {
+        Format::Pprof => (profile.write_pprof(&mut body), "application/octet-stream", Some("pb.gz")),
+        Format::Svg => (profile.write_flamegraph(&mut body), "image/svg+xml", None),
+        Format::Folded => (profile.write_folded(&mut body), "text/plain; charset=utf-8", None),
+    };
+    written.map_err(|error| Error::Io("the profile can't be rendered".into(), error))?;
+    let mut response = ([(CONTENT_TYPE, kind)], body).into_response();
+    if let Some(file) = file
+        && let Ok(disposition) = format!("attachment; filename=\"{name}.{file}\"").parse()
+    {
+        response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
+    }
+    Ok(response)
+}
+
+fn refuse(error: &Error) -> Response {
+    let status = match error {
+        Error::Invalid(_) => StatusCode::BAD_REQUEST,
+        Error::Busy(_) => StatusCode::CONFLICT,
+        Error::Refused(_) => StatusCode::FORBIDDEN,
+        Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        Error::Io(..) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (status, format!("{error}\n")).into_response()
+}

@@ -1,0 +1,55 @@
+//! The paths of the API.
+
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+
+use super::{profiles, status};
+
+/// What there is: path and what it gives.
+const PATHS: [(&str, &str); 8] = [
+    ("/metrics", "all figures as Prometheus text"),
+    ("/debug/pprof/", "this list, as a page"),
+    ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
+    ("/debug/pprof/profile?seconds=10&format=svg&by=tenant,stage", "a flame graph by tenant and stage"),
+    ("/debug/pprof/heap", "the live heap, as pprof"),
+    ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
+    ("/api/v1/stages", "stages and queries as JSON"),
+    ("/api/v1/status", "what Stagelight does, uses and refused, as JSON"),
+];
+
+pub(super) fn router() -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(status::metrics))
+        .route("/debug/pprof/", get(index))
+        .route("/debug/pprof", get(index))
+        .route("/debug/pprof/profile", get(profiles::cpu))
+        .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/api/v1/stages", get(status::stages))
+        .route("/api/v1/status", get(status::status))
+        .fallback(unknown)
+}
+
+async fn index() -> Html<String> {
+    let rows: String = PATHS
+        .iter()
+        .map(|(path, what)| format!("<tr><td><a href=\"{path}\">{path}</a></td><td>{what}</td></tr>\n"))
+        .collect();
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Stagelight</title>\n<style>\
+         body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }}\
+         td {{ padding: .2rem 2rem .2rem 0; vertical-align: top }} a {{ font-family: ui-monospace, monospace }}\
+         </style></head>\n<body><h1>Stagelight</h1>\n<p>Process {}.</p>\n<table>\n{rows}</table>\n\
+         <p><code>format=svg</code> or <code>folded</code> instead of pprof; <code>by=</code> a label, or several, to \
+         root the stacks in.</p></body></html>\n",
+        std::process::id()
+    ))
+}
+
+async fn unknown(uri: Uri) -> Response {
+    let path = stagelight::export::table::shorten(uri.path(), 80);
+    let list: String = PATHS.iter().map(|(path, what)| format!("  {path}\n      {what}\n")).collect();
+    (StatusCode::NOT_FOUND, format!("{path} is not here. There are:\n{list}")).into_response()
+}

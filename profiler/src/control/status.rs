@@ -1,0 +1,69 @@
+//! What Stagelight tells of the process and of itself, as JSON and metrics.
+
+use std::process;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use stagelight::export::{json as stages_json, prometheus};
+
+/// `GET /metrics`
+pub(super) async fn metrics() -> Response {
+    let mut body = Vec::new();
+    match crate::metrics::write_metrics(&mut body) {
+        Ok(()) => ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// `GET /api/v1/stages`
+pub(super) async fn stages() -> Json<Value> {
+    let snapshot = stagelight::snapshot();
+    Json(json!({
+        "stages": stages_json::stages(&snapshot),
+        "statements": stages_json::labels(&snapshot.statements),
+        "tenants": stages_json::labels(&snapshot.tenants),
+        "users": stages_json::labels(&snapshot.users),
+        "databases": stages_json::labels(&snapshot.databases),
+    }))
+}
+
+/// `GET /api/v1/status`
+pub(super) async fn status() -> Json<Value> {
+    let totals = crate::cpu::totals();
+    let overhead = crate::overhead::overhead();
+    let (heap_active, heap) = heap();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": process::id(),
+        "recorder": stages_json::recorder(&stagelight::snapshot()),
+        "cpu": {
+            "running": crate::cpu::running(),
+            "samples": totals.kept,
+            "dropped": {
+                "ring_full": totals.ring_full,
+                "unwinder_busy": totals.unwinder_busy,
+                "late_signal": totals.late,
+            },
+        },
+        "heap": { "active": heap_active, "how": heap },
+        "overhead": {
+            "percent": overhead.percent,
+            "bytes": overhead.bytes,
+            "recording_ns": overhead.recording.as_nanos() as u64,
+            "sampling_ns": overhead.sampling.as_nanos() as u64,
+        },
+    }))
+}
+
+#[cfg(feature = "heap")]
+fn heap() -> (bool, String) {
+    crate::heap::status()
+}
+
+#[cfg(not(feature = "heap"))]
+fn heap() -> (bool, String) {
+    (false, "the feature `heap` of stagelight-profiler is off".into())
+}

@@ -1,0 +1,170 @@
+//! CPU profiles: where the process's threads burn their time, by stack and by label.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::profile::Profile;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod ctimer;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod drain;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod handler;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod perf;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod ring;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod rung;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod session;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[path = "unsupported.rs"]
+mod session;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod signal;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tasks;
+
+pub(crate) use session::{bytes, running, totals};
+
+/// What all CPU profiles of the process came to so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    /// Samples that were kept.
+    pub(crate) kept: u64,
+    /// Samples refused because the drain had fallen behind.
+    pub(crate) ring_full: u64,
+    /// Samples refused because more walks ran at once than there are caches.
+    pub(crate) unwinder_busy: u64,
+    /// Signals that arrived after their profile had ended.
+    pub(crate) late: u64,
+    /// Time spent in the handler.
+    pub(crate) handler: Duration,
+}
+
+/// Samples a second of CPU time that a profile may take.
+pub const HZ: std::ops::RangeInclusive<u32> = 1..=4999;
+
+/// How long a profile may run.
+pub const DURATION: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// A CPU profile of the whole process: all threads, those that start meanwhile too.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// let profile = stagelight_profiler::cpu().hz(99).duration(Duration::from_secs(10)).run()?;
+/// profile.by_label("tenant").write_flamegraph(std::fs::File::create("cpu.svg")?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Each sample stands for the CPU time that its thread used since the one before. At 99 Hz the profile costs
+/// the process about 0.1 % while it runs, and nothing at all while none runs.
+#[must_use]
+pub fn cpu() -> CpuBuilder {
+    CpuBuilder { hz: 99, duration: Duration::from_secs(10), owner: "the program".into() }
+}
+
+/// What a CPU profile shall be like.
+#[derive(Clone, Debug)]
+#[must_use = "call `run` or `start`"]
+pub struct CpuBuilder {
+    hz: u32,
+    duration: Duration,
+    owner: String,
+}
+
+impl CpuBuilder {
+    /// Samples a second of a thread's CPU time, 1 to 4999; 99 unless told otherwise. Odd rates keep out of step
+    /// with what the program does at round ones.
+    pub fn hz(mut self, hz: u32) -> Self {
+        self.hz = hz;
+        self
+    }
+
+    /// How long [`run`](Self::run) samples, 10 ms to an hour; 10 s unless told otherwise.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Who takes the profile, as others are told who come while it runs.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Samples for the duration, blocking the calling thread, and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and if the duration is out of range.
+    pub fn run(self) -> Result<Profile, Error> {
+        let duration = self.duration;
+        let session = self.start_bounded()?;
+        std::thread::sleep(duration);
+        session.stop()
+    }
+
+    /// Samples until the session is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another CPU profile runs, and
+    /// [`Error::Refused`] if neither perf events nor timers can be had.
+    pub fn start(self) -> Result<CpuSession, Error> {
+        self.begin(None)
+    }
+
+    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
+    pub(crate) fn start_bounded(self) -> Result<CpuSession, Error> {
+        check_duration("a CPU profile", self.duration)?;
+        let duration = self.duration;
+        self.begin(Some(duration))
+    }
+
+    fn begin(self, duration: Option<Duration>) -> Result<CpuSession, Error> {
+        if !HZ.contains(&self.hz) {
+            return Err(Error::Invalid(format!(
+                "a CPU profile at {} Hz: the rate must be {} to {} Hz",
+                self.hz,
+                HZ.start(),
+                HZ.end()
+            )));
+        }
+        session::Session::start(self.hz, duration, self.owner).map(CpuSession)
+    }
+}
+
+/// Refuses a duration that no profile may have.
+pub(crate) fn check_duration(what: &str, duration: Duration) -> Result<(), Error> {
+    if DURATION.contains(&duration) {
+        return Ok(());
+    }
+    let (shortest, longest) = (DURATION.start().as_secs_f64(), DURATION.end().as_secs_f64());
+    Err(Error::Invalid(format!(
+        "{what} of {} s: the duration must be {shortest} to {longest} seconds",
+        duration.as_secs_f64()
+    )))
+}
+
+/// A CPU profile that is being taken. Dropping it ends it without a result.
+#[must_use = "dropping it ends the profile without a result"]
+#[derive(Debug)]
+pub struct CpuSession(session::Session);
+
+impl CpuSession {
+    /// Ends sampling and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// If what was sampled could not be gathered.
+    pub fn stop(self) -> Result<Profile, Error> {
+        self.0.finish()
+    }
+
+    /// The way in which samples are triggered: `perf-sigtrap` or `ctimer`.
+    #[must_use]
+    pub fn rung(&self) -> &str {
+        self.0.rung()
+    }
+}

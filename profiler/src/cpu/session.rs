@@ -1,0 +1,220 @@
+//! One CPU profile from its start to its end. One runs at a time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Totals;
+use super::drain::{self, Drained};
+use super::handler::{self, Recorder};
+use super::ring::Ring;
+use super::rung::Rung;
+use super::tasks;
+use crate::error::Error;
+use crate::profile::{Kind, Profile, ProfileStats};
+use crate::unwind;
+
+/// Who samples at present.
+struct Running {
+    owner: String,
+    until: Option<Instant>,
+}
+
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+/// Bytes of the running profile's ring.
+static RING_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// What all profiles so far came to.
+static KEPT: AtomicU64 = AtomicU64::new(0);
+static RING_FULL: AtomicU64 = AtomicU64::new(0);
+static UNWINDER_BUSY: AtomicU64 = AtomicU64::new(0);
+static HANDLER_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Who takes a CPU profile at this moment and until when, in a sentence.
+pub(crate) fn running() -> Option<String> {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.as_ref().map(|Running { owner, until }| match until {
+        Some(until) => {
+            let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
+            format!("{owner} is taking a CPU profile for another {left:.1} s")
+        }
+        None => format!("{owner} is taking a CPU profile until it is stopped"),
+    })
+}
+
+/// Bytes that sampling uses at present.
+pub(crate) fn bytes() -> usize {
+    RING_BYTES.load(Ordering::Relaxed) as usize + unwind::bytes()
+}
+
+/// What all profiles so far came to, the running one included.
+pub(crate) fn totals() -> Totals {
+    // Taken so that no session ends, and with it its recorder, while it is read.
+    let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut totals = Totals {
+        kept: KEPT.load(Ordering::Relaxed),
+        ring_full: RING_FULL.load(Ordering::Relaxed),
+        unwinder_busy: UNWINDER_BUSY.load(Ordering::Relaxed),
+        late: handler::LATE.load(Ordering::Relaxed),
+        handler: Duration::from_nanos(HANDLER_NS.load(Ordering::Relaxed)),
+    };
+    handler::with_armed(|recorder| {
+        totals.kept += recorder.kept.load(Ordering::Relaxed);
+        totals.ring_full += recorder.ring_full.load(Ordering::Relaxed);
+        totals.unwinder_busy += recorder.unwinder_busy.load(Ordering::Relaxed);
+        totals.handler += Duration::from_nanos(recorder.handler_ns.load(Ordering::Relaxed));
+    });
+    totals
+}
+
+pub(super) struct Session {
+    hz: u32,
+    rung: &'static str,
+    refused: Vec<String>,
+    started: SystemTime,
+    start: Instant,
+    cpu_start_ns: u64,
+    stop: Option<Sender<()>>,
+    drain: Option<JoinHandle<Drained>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("hz", &self.hz).field("rung", &self.rung).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn start(hz: u32, duration: Option<Duration>, owner: String) -> Result<Self, Error> {
+        if let Some(running) = running() {
+            return Err(Error::Busy(format!("{running}; one runs at a time")));
+        }
+        {
+            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+            if running.is_some() {
+                return Err(Error::Busy("another CPU profile was just started; one runs at a time".into()));
+            }
+            *running = Some(Running { owner, until: duration.map(|duration| Instant::now() + duration) });
+        }
+        let started = Self::begin(hz);
+        if started.is_err() {
+            handler::disarm();
+            release();
+        }
+        started
+    }
+
+    /// Whatever fails here leaves the caller to disarm.
+    fn begin(hz: u32) -> Result<Self, Error> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        unwind::refresh();
+        let period = 1_000_000_000 / u64::from(hz);
+        let ring = Ring::new(slots(hz));
+        RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
+        handler::arm(Box::new(Recorder {
+            ring,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            period,
+            kept: AtomicU64::new(0),
+            ring_full: AtomicU64::new(0),
+            unwinder_busy: AtomicU64::new(0),
+            handler_ns: AtomicU64::new(0),
+        }));
+        // The drain waits for its rung, so that it is among the threads that get a trigger.
+        let (stop, stopped) = mpsc::channel();
+        let (hand_over, rung) = mpsc::channel::<Rung>();
+        let drain = std::thread::Builder::new()
+            .name("stagelight-cpu".into())
+            .spawn(move || match rung.recv() {
+                Ok(rung) => drain::run(rung, &stopped),
+                // No rung could be started; `start` disarms.
+                Err(_) => Drained { gathered: Default::default(), recorder: None, threads_missed: 0 },
+            })
+            .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
+        let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
+        let (started, start) = (SystemTime::now(), Instant::now());
+        let (rung, refused) = Rung::start(period)?;
+        let name = rung.name();
+        // The drain waits for it.
+        let _ = hand_over.send(rung);
+        Ok(Self {
+            hz,
+            rung: name,
+            refused,
+            started,
+            start,
+            cpu_start_ns,
+            stop: Some(stop),
+            drain: Some(drain),
+        })
+    }
+
+    pub(super) fn rung(&self) -> &str {
+        self.rung
+    }
+
+    pub(super) fn finish(mut self) -> Result<Profile, Error> {
+        let duration = self.start.elapsed();
+        let cpu_end_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
+        let Drained { gathered, recorder, threads_missed } = self
+            .end()
+            .ok_or_else(|| Error::Unsupported("the CPU profile's drain thread ended early".into()))?;
+        let Some(recorder) = recorder else {
+            return Err(Error::Unsupported("a thread was stopped in the midst of a sample".into()));
+        };
+        let complete = gathered.complete;
+        let stats = ProfileStats {
+            rung: self.rung.into(),
+            rungs_refused: std::mem::take(&mut self.refused),
+            samples: recorder.kept.load(Ordering::Relaxed),
+            complete_stacks: complete,
+            dropped: vec![
+                ("ring_full", recorder.ring_full.load(Ordering::Relaxed)),
+                ("unwinder_busy", recorder.unwinder_busy.load(Ordering::Relaxed)),
+                ("threads_missed", threads_missed),
+            ],
+            cpu_time: Duration::from_nanos(cpu_end_ns.saturating_sub(self.cpu_start_ns)),
+            started: self.started,
+            duration,
+            period: recorder.period as i64,
+        };
+        Ok(Profile::new(Kind::Cpu, gathered.into_raw(), stats))
+    }
+
+    /// Ends sampling once; `None` the second time.
+    fn end(&mut self) -> Option<Drained> {
+        drop(self.stop.take()?);
+        let drained = self.drain.take()?.join().ok();
+        if let Some(Drained { recorder: Some(recorder), .. }) = &drained {
+            let add = |total: &AtomicU64, of: &AtomicU64| {
+                total.fetch_add(of.load(Ordering::Relaxed), Ordering::Relaxed);
+            };
+            add(&KEPT, &recorder.kept);
+            add(&RING_FULL, &recorder.ring_full);
+            add(&UNWINDER_BUSY, &recorder.unwinder_busy);
+            add(&HANDLER_NS, &recorder.handler_ns);
+        }
+        release();
+        drained
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn release() {
+    RING_BYTES.store(0, Ordering::Relaxed);
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Room for what all cores sample in a tenth of a second, five times the drain's interval.
+fn slots(hz: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(4, usize::from);
+    (hz as usize * cores / 10).clamp(128, 8192)
+}

@@ -1,0 +1,105 @@
+//! Turning jemalloc's sampling on, with our unwinder in it, once and before `main`.
+
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use super::jemalloc;
+
+/// How the heap is sampled.
+#[derive(Clone, Debug)]
+pub(super) struct Active {
+    pub(super) since: SystemTime,
+    /// Whose unwinder takes the stacks; only ours labels them.
+    pub(super) unwinder: &'static str,
+    /// Why it is not ours, if it isn't.
+    pub(super) own_unwinder_refused: Option<String>,
+}
+
+static ACTIVE: OnceLock<Result<Active, String>> = OnceLock::new();
+
+/// How the heap is sampled, or why it is not.
+pub(super) fn active() -> Result<&'static Active, String> {
+    match ACTIVE.get() {
+        Some(Ok(active)) => Ok(active),
+        Some(Err(reason)) => Err(reason.clone()),
+        None => Err("the program does not declare `stagelight_profiler::heap_profiler!()`".into()),
+    }
+}
+
+/// Counts each stage's allocated bytes from now on, and samples the heap. Called before `main` by what
+/// `heap_profiler!` declares.
+pub extern "C" fn start() {
+    ACTIVE.get_or_init(|| {
+        // SAFETY: jemalloc's counter is valid until its thread has ended.
+        unsafe { stagelight::__private::set_allocation_counter(jemalloc::thread_allocated) };
+        activate()
+    });
+}
+
+fn activate() -> Result<Active, String> {
+    if !jemalloc::is_in_use() {
+        return Err("another allocator than the jemalloc of `heap_profiler!` is in use".into());
+    }
+    // SAFETY: the manual gives `bool` for both.
+    unsafe {
+        if !jemalloc::read::<bool>(c"opt.prof").unwrap_or(false) {
+            return Err(
+                "jemalloc runs with prof:false; is MALLOC_CONF set, or another `malloc_conf` linked?".into(),
+            );
+        }
+        let own = install_own_unwinder();
+        jemalloc::write(c"prof.active", true).map_err(|error| format!("prof.active: {error}"))?;
+        let own = own.and_then(self_test);
+        Ok(Active {
+            since: SystemTime::now(),
+            unwinder: if own.is_ok() { "framehop" } else { "libgcc" },
+            own_unwinder_refused: own.err(),
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn install_own_unwinder() -> Result<super::hook::Hook, String> {
+    const HOOK: &std::ffi::CStr = c"experimental.hooks.prof_backtrace";
+    crate::unwind::refresh();
+    // SAFETY: jemalloc 5.3 gives this name the type of `Hook`; `self_test` looks whether it is called.
+    unsafe {
+        let former = jemalloc::read::<super::hook::Hook>(HOOK)?;
+        jemalloc::write::<super::hook::Hook>(HOOK, super::hook::backtrace)?;
+        Ok(former)
+    }
+}
+
+/// The interface is experimental: sees that a sampled allocation's stack comes from us, else gives the former
+/// unwinder its place back.
+#[cfg(target_arch = "x86_64")]
+fn self_test(former: super::hook::Hook) -> Result<(), String> {
+    use std::sync::atomic::Ordering;
+
+    // Sampled for certain but for one case in e^16; untouched, so it uses no memory.
+    let size = 16 << jemalloc_lg_sample();
+    let before = super::hook::TAKEN.load(Ordering::Relaxed);
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(size)));
+    if super::hook::TAKEN.load(Ordering::Relaxed) > before {
+        return Ok(());
+    }
+    // SAFETY: the hook that jemalloc had before.
+    unsafe { jemalloc::write(c"experimental.hooks.prof_backtrace", former) }?;
+    Err("jemalloc sampled an allocation and did not call our unwinder".into())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn jemalloc_lg_sample() -> usize {
+    // SAFETY: the manual gives `size_t`.
+    unsafe { jemalloc::read::<usize>(c"prof.lg_sample") }.unwrap_or(19).min(30)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn install_own_unwinder() -> Result<(), String> {
+    Err("our unwinder needs x86_64".into())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn self_test((): ()) -> Result<(), String> {
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! What jemalloc calls to take the stack of an allocation that it samples.
+
+use std::ffi::{c_uint, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::pseudo_frame::{self, Context};
+use crate::unwind::{End, Registers, walk};
+
+/// Its type, as `experimental.hooks.prof_backtrace` takes it.
+pub(super) type Hook = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uint);
+
+/// Allocations whose stack was taken.
+pub(super) static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// Those of which no stack could be taken, because more walks ran at once than there are caches. They count with
+/// their labels alone.
+pub(super) static UNWINDER_BUSY: AtomicU64 = AtomicU64::new(0);
+
+/// Writes the stack to `frames`, with what the thread is in as the outermost frame.
+///
+/// Runs within `malloc`: it allocates nothing and locks nothing.
+///
+/// # Safety
+/// `frames` has room for `max` addresses, and `length` for a number.
+pub(super) unsafe extern "C" fn backtrace(frames: *mut *mut c_void, length: *mut c_uint, max: c_uint) {
+    // SAFETY: errno is the thread's own.
+    let errno = unsafe { *libc::__errno_location() };
+    // SAFETY: by the caller's promise; an address and a `u64` are the same here.
+    let room = unsafe { std::slice::from_raw_parts_mut(frames.cast::<u64>(), max as usize) };
+    let Some((last, room)) = room.split_last_mut() else {
+        // SAFETY: by the caller's promise.
+        unsafe { *length = 0 };
+        return;
+    };
+    let registers = Registers::here();
+    // The stack pointer tells threads apart, and keeps a thread's walks by one cache.
+    let (depth, end) = walk(registers, registers.sp as usize >> 16, room);
+    TAKEN.fetch_add(1, Ordering::Relaxed);
+    if end == End::Busy {
+        UNWINDER_BUSY.fetch_add(1, Ordering::Relaxed);
+    }
+    let label = pseudo_frame::encode(Context {
+        context: stagelight::__private::current(),
+        complete: end == End::Start,
+    });
+    match room.get_mut(depth) {
+        Some(place) => *place = label,
+        None => *last = label,
+    }
+    // SAFETY: by the caller's promise; errno is the thread's own.
+    unsafe {
+        *length = depth as c_uint + 1;
+        *libc::__errno_location() = errno;
+    }
+}

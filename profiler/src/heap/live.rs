@@ -1,0 +1,124 @@
+//! The live heap at one moment, from a dump of jemalloc's samples.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::time::SystemTime;
+
+use super::activation::{self, Active};
+use super::dump::{self, Dump};
+use super::{allocator_frames, jemalloc, pseudo_frame};
+use crate::error::Error;
+use crate::profile::{Kind, Profile, ProfileStats, Raw};
+
+/// Live objects and bytes by stack and context, and what they rest on.
+pub(super) struct Live {
+    sums: HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>,
+    samples: u64,
+    complete: u64,
+    interval: u64,
+    taken: SystemTime,
+    active: &'static Active,
+}
+
+/// Reads the live heap.
+pub(super) fn take() -> Result<Live, Error> {
+    let active =
+        activation::active().map_err(|reason| Error::Unsupported(format!("no heap profile: {reason}")))?;
+    let dump = dump::parse(&dump_text()?)
+        .map_err(|error| Error::Unsupported(format!("jemalloc's heap dump is not understood: {error}")))?;
+    Ok(Live::new(&dump, active))
+}
+
+/// Whether the heap is sampled, and how or why not.
+pub(crate) fn status() -> (bool, String) {
+    match activation::active() {
+        Ok(active) => match &active.own_unwinder_refused {
+            None => (true, format!("jemalloc with {}", active.unwinder)),
+            Some(reason) => (true, format!("jemalloc with {}, without labels: {reason}", active.unwinder)),
+        },
+        Err(reason) => (false, reason),
+    }
+}
+
+/// Has jemalloc write its dump to memory: no disk is touched, and nothing is left behind whatever fails.
+fn dump_text() -> Result<String, Error> {
+    // SAFETY: the name is null-terminated.
+    let fd = unsafe { libc::memfd_create(c"stagelight-heap".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(Error::last("no memory file for the heap dump"));
+    }
+    // SAFETY: a new descriptor, which is ours alone.
+    let mut file = unsafe { File::from_raw_fd(fd) };
+    let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
+    // SAFETY: the manual gives `const char *`, a path, which outlives the call.
+    unsafe { jemalloc::write(c"prof.dump", path.as_ptr()) }
+        .map_err(|error| Error::Unsupported(format!("jemalloc could not dump its samples: {error}")))?;
+    let mut text = String::new();
+    // jemalloc opened the file by its path and left our own position at the start.
+    file.read_to_string(&mut text).map_err(|error| Error::Io("the heap dump can't be read".into(), error))?;
+    Ok(text)
+}
+
+impl Live {
+    fn new(dump: &Dump, active: &'static Active) -> Self {
+        let mut live = Self {
+            sums: HashMap::new(),
+            samples: 0,
+            complete: 0,
+            interval: dump.interval,
+            taken: SystemTime::now(),
+            active,
+        };
+        for stack in &dump.stacks {
+            let (frames, context) = pseudo_frame::split(&stack.addresses);
+            let [objects, bytes] = dump::unbias(stack, dump.interval);
+            let sum = live.sums.entry((frames.into(), context.context)).or_default();
+            sum[0] += objects;
+            sum[1] += bytes;
+            live.samples += stack.objects;
+            live.complete += if context.complete { stack.objects } else { 0 };
+        }
+        live
+    }
+
+    /// All of it.
+    pub(super) fn profile(self) -> Profile {
+        let stats = self.stats(self.active.since);
+        finish(Kind::Heap, self.sums, stats)
+    }
+
+    /// What it is more than at an earlier moment.
+    pub(super) fn growth_since(mut self, before: Live, started: SystemTime) -> Profile {
+        for (key, values) in before.sums {
+            let sum = self.sums.entry(key).or_default();
+            sum[0] -= values[0];
+            sum[1] -= values[1];
+        }
+        self.sums.retain(|_, values| *values != [0, 0]);
+        let stats = self.stats(started);
+        finish(Kind::HeapGrowth, self.sums, stats)
+    }
+
+    fn stats(&self, started: SystemTime) -> ProfileStats {
+        ProfileStats {
+            rung: format!("jemalloc with {}", self.active.unwinder),
+            rungs_refused: self.active.own_unwinder_refused.iter().cloned().collect(),
+            samples: self.samples,
+            complete_stacks: self.complete,
+            dropped: Vec::new(),
+            cpu_time: Default::default(),
+            started,
+            duration: self.taken.duration_since(started).unwrap_or_default(),
+            period: self.interval as i64,
+        }
+    }
+}
+
+fn finish(kind: Kind, sums: HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>, stats: ProfileStats) -> Profile {
+    let raw = sums.into_iter().map(|((stack, context), values)| Raw { stack, context, values });
+    let mut profile = Profile::new(kind, raw.collect(), stats);
+    allocator_frames::trim(&mut profile);
+    profile
+}

@@ -1,0 +1,248 @@
+//! The neutral form of every kind of sample: (stack, labels) → values with units. The CPU and heap profilers
+//! produce it, the renderers read it, and neither knows the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use stagelight::LabelKind;
+
+use crate::symbolize::{self, Frame};
+
+/// The labels that a sample carries: the stage that it was taken in, the stage's component, and those of the
+/// query.
+pub const LABELS: [&str; 6] = ["stage", "component", "statement", "tenant", "user", "database"];
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Cpu,
+    Heap,
+    HeapGrowth,
+}
+
+/// What a value counts and in which unit, as pprof writes it.
+pub(crate) type ValueType = (&'static str, &'static str);
+
+impl Kind {
+    /// The values of a sample; the second is the one that reports show.
+    pub(crate) fn values(self) -> [ValueType; 2] {
+        match self {
+            Kind::Cpu => [("samples", "count"), ("cpu", "nanoseconds")],
+            Kind::Heap | Kind::HeapGrowth => [("inuse_objects", "count"), ("inuse_space", "bytes")],
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Kind::Cpu => "CPU time",
+            Kind::Heap => "Live heap",
+            Kind::HeapGrowth => "Growth of the live heap",
+        }
+    }
+}
+
+/// A sum of samples as a profiler takes them: addresses, and numbers of the stage and the label set.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    /// Innermost first.
+    pub(crate) stack: Box<[u64]>,
+    pub(crate) context: (u32, u32),
+    pub(crate) values: [i64; 2],
+}
+
+/// How a profile came about and what it rests on.
+#[derive(Clone, Debug)]
+pub struct ProfileStats {
+    /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user` (user code alone is interrupted;
+    /// time in the kernel counts with the sample after it) or `ctimer` for CPU; `jemalloc` for the heap.
+    pub rung: String,
+    /// Why better ways were not taken.
+    pub rungs_refused: Vec<String>,
+    /// Samples that the profile rests on.
+    pub samples: u64,
+    /// Those whose stack reaches the thread's start.
+    pub complete_stacks: u64,
+    /// Samples that were taken and not kept, and threads that could not be sampled, by cause.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// CPU time that the process used meanwhile, by its own clock.
+    pub cpu_time: Duration,
+    /// When it started.
+    pub started: SystemTime,
+    /// How long it took.
+    pub duration: Duration,
+    /// What one sample stands for on average: nanoseconds of CPU time, or bytes allocated.
+    pub period: i64,
+}
+
+/// A finished, symbolized profile.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub(crate) kind: Kind,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) stats: ProfileStats,
+}
+
+/// A place in the code, or a label that stands at the root of stacks.
+#[derive(Clone, Debug)]
+pub(crate) struct Location {
+    /// 0 for a label.
+    pub(crate) address: u64,
+    /// Innermost first: the functions inlined at the address, then the one they are in.
+    pub(crate) frames: Vec<Frame>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// Indices of locations, innermost first.
+    pub(crate) stack: Vec<u32>,
+    pub(crate) labels: Labels,
+    pub(crate) values: [i64; 2],
+}
+
+/// Values in the order of [`LABELS`], empty if absent. Shared by the samples of one context.
+pub(crate) type Labels = Arc<[String; LABELS.len()]>;
+
+impl Profile {
+    /// Symbolizes what a profiler took. Slow: reads the program's symbols.
+    pub(crate) fn new(kind: Kind, raw: Vec<Raw>, stats: ProfileStats) -> Self {
+        let mut addresses: Vec<u64> = raw.iter().flat_map(|raw| raw.stack.iter().copied()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let frames = symbolize::symbolize(&addresses);
+        let index: HashMap<u64, u32> =
+            addresses.iter().zip(0..).map(|(&address, index)| (address, index)).collect();
+        let locations = addresses.iter().zip(frames);
+        let locations = locations.map(|(&address, frames)| Location { address, frames }).collect();
+        let mut labels: HashMap<(u32, u32), Labels> = HashMap::new();
+        let sample = |Raw { stack, context, values }| Sample {
+            stack: stack.iter().map(|address| index[address]).collect(),
+            labels: Arc::clone(labels.entry(context).or_insert_with(|| resolve(context))),
+            values,
+        };
+        let samples = raw.into_iter().map(sample).collect();
+        Self { kind, locations, samples, stats }
+    }
+
+    /// How it came about and what it rests on.
+    #[must_use]
+    pub fn stats(&self) -> &ProfileStats {
+        &self.stats
+    }
+
+    /// The sum over all samples: nanoseconds of CPU time, or bytes. An estimate without bias; of `n` samples
+    /// its relative standard error is about 1/√n.
+    #[must_use]
+    pub fn total(&self) -> i64 {
+        self.samples.iter().map(|sample| sample.values[1]).sum()
+    }
+
+    /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
+    #[must_use]
+    pub fn label_totals(&self, label: &str) -> Vec<(String, i64)> {
+        let mut totals: HashMap<&str, i64> = HashMap::new();
+        for sample in &self.samples {
+            *totals.entry(value(&sample.labels, label)).or_default() += sample.values[1];
+        }
+        let mut totals: Vec<_> = totals.into_iter().map(|(value, total)| (value.to_owned(), total)).collect();
+        totals.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        totals
+    }
+
+    /// The same profile with each stack rooted in the value of a label, one of [`LABELS`], so that a flame graph
+    /// shows who burns what. Applied twice, the later label is the outer one:
+    /// `by_label("stage").by_label("tenant")` shows tenants, their stages, and the stacks in them.
+    #[must_use]
+    pub fn by_label(&self, label: &str) -> Profile {
+        let mut profile = self.clone();
+        let mut roots: HashMap<String, u32> = HashMap::new();
+        for sample in &mut profile.samples {
+            let value = match value(&sample.labels, label) {
+                "" => "(none)",
+                value => value,
+            };
+            let next = profile.locations.len() as u32;
+            let root = *roots.entry(format!("{label}: {value}")).or_insert_with_key(|name| {
+                let frames = vec![Frame { function: name.clone(), file: String::new(), line: 0 }];
+                profile.locations.push(Location { address: 0, frames });
+                next
+            });
+            sample.stack.push(root);
+        }
+        profile
+    }
+}
+
+fn value<'a>(labels: &'a Labels, label: &str) -> &'a str {
+    LABELS.iter().position(|known| *known == label).map_or("", |index| &labels[index])
+}
+
+fn resolve((stage, set): (u32, u32)) -> Labels {
+    let (component, stage) = stagelight::__private::stage_by_id(stage);
+    let set = stagelight::__private::label_set(set);
+    let [statement, tenant, user, database] = LabelKind::ALL.map(|kind| set.get(kind));
+    Arc::new([stage, component, statement, tenant, user, database].map(str::to_owned))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A profile of three samples made by hand, for the renderers' tests.
+    pub(crate) fn sample_profile() -> Profile {
+        let frame =
+            |function: &str, file: &str, line| Frame { function: function.into(), file: file.into(), line };
+        let locations = vec![
+            Location { address: 0x1010, frames: vec![frame("sqlite3VdbeExec", "sqlite3.c", 7)] },
+            Location {
+                address: 0x2020,
+                frames: vec![frame("inner::<T>", "a.rs", 1), frame("orders::step", "b.rs", 2)],
+            },
+            Location { address: 0x3030, frames: vec![frame("main", "", 0)] },
+        ];
+        let labels = |tenant: &str| -> Labels {
+            Arc::new(["step", "engine", "select \"a\";\nb", tenant, "", ""].map(str::to_owned))
+        };
+        let samples = vec![
+            Sample { stack: vec![0, 1, 2], labels: labels("acme"), values: [3, 3_000_000] },
+            Sample { stack: vec![1, 2], labels: labels("acme"), values: [1, 1_000_000] },
+            Sample { stack: vec![0, 1, 2], labels: labels(""), values: [2, 2_000_000] },
+        ];
+        let stats = ProfileStats {
+            rung: "ctimer".into(),
+            rungs_refused: vec!["perf-sigtrap: not permitted".into()],
+            samples: 6,
+            complete_stacks: 6,
+            dropped: vec![("ring_full", 1), ("unwinder_busy", 0)],
+            cpu_time: Duration::from_millis(6),
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            duration: Duration::from_secs(1),
+            period: 1_000_000,
+        };
+        Profile { kind: Kind::Cpu, locations, samples, stats }
+    }
+
+    #[test]
+    fn totals_by_label_sum_to_the_total() {
+        let profile = sample_profile();
+        assert_eq!(profile.label_totals("tenant"), [("acme".into(), 4_000_000), (String::new(), 2_000_000)]);
+        for label in LABELS.into_iter().chain(["no such label"]) {
+            let totals = profile.label_totals(label);
+            assert_eq!(totals.iter().map(|(_, total)| total).sum::<i64>(), profile.total());
+        }
+    }
+
+    #[test]
+    fn the_later_label_is_the_outer_root() {
+        let profile = sample_profile().by_label("stage").by_label("tenant");
+        let root = |sample: &Sample, from_end: usize| {
+            let location = sample.stack[sample.stack.len() - from_end];
+            profile.locations[location as usize].frames[0].function.clone()
+        };
+        let first = &profile.samples[0];
+        assert_eq!((root(first, 1), root(first, 2)), ("tenant: acme".into(), "stage: step".into()));
+        assert_eq!(root(&profile.samples[2], 1), "tenant: (none)");
+        assert_eq!(profile.total(), sample_profile().total());
+    }
+}

@@ -1,0 +1,84 @@
+//! Folded stacks: a line a stack, root first, frames parted by semicolons, then a value.
+//! Source: <https://github.com/brendangregg/FlameGraph>.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use crate::profile::Profile;
+
+impl Profile {
+    /// Writes folded stacks: CPU time in microseconds, or bytes, of all stacks whose value is above zero.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn write_folded(&self, mut out: impl Write) -> io::Result<()> {
+        for line in self.folded_lines() {
+            writeln!(out, "{line}")?;
+        }
+        out.flush()
+    }
+
+    pub(super) fn folded_lines(&self) -> Vec<String> {
+        let names: Vec<Vec<String>> = self
+            .locations
+            .iter()
+            .map(|location| location.frames.iter().map(|frame| clean(&frame.function)).collect())
+            .collect();
+        let mut stacks: BTreeMap<String, i64> = BTreeMap::new();
+        for sample in &self.samples {
+            let frames: Vec<&str> = sample
+                .stack
+                .iter()
+                .rev()
+                .flat_map(|&location| names[location as usize].iter().rev())
+                .map(String::as_str)
+                .collect();
+            *stacks.entry(frames.join(";")).or_default() += sample.values[1];
+        }
+        let divisor = self.kind.folded_divisor();
+        let lines = stacks.into_iter().map(|(stack, value)| (stack, (value + divisor / 2) / divisor));
+        lines.filter(|(_, value)| *value > 0).map(|(stack, value)| format!("{stack} {value}")).collect()
+    }
+}
+
+/// A name without what has a meaning in the format, or none in any text.
+fn clean(name: &str) -> String {
+    let clean: String = name
+        .chars()
+        .map(|c| {
+            if c == ';' {
+                ':'
+            } else if c.is_control() {
+                ' '
+            } else {
+                c
+            }
+        })
+        .collect();
+    // An empty frame would vanish.
+    if clean.trim().is_empty() { "?".into() } else { clean }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::profile::tests::sample_profile;
+
+    #[test]
+    fn stacks_are_root_first_and_like_ones_are_summed() {
+        let mut out = Vec::new();
+        sample_profile().write_folded(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "main;orders::step;inner::<T> 1000\nmain;orders::step;inner::<T>;sqlite3VdbeExec 5000\n"
+        );
+    }
+
+    #[test]
+    fn a_label_with_separators_stays_one_frame() {
+        let mut out = Vec::new();
+        sample_profile().by_label("statement").write_folded(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| line.starts_with("statement: select \"a\": b;main;")), "{text}");
+    }
+}

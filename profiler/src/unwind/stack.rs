@@ -1,0 +1,89 @@
+//! Reading the stack of a thread whose state is anything: without ever touching a page that can't be read.
+
+const PAGE: u64 = 4096;
+
+/// Reads the words of one stack, upwards from where the thread stands.
+///
+/// The pages are checked one by one as the walk reaches them, by a system call that never succeeds and says
+/// whether it could read. A walk of forty frames crosses two or three pages. This needs to know nothing of
+/// where the stack ends, so it holds on any stack: the main thread's, a coroutine's, a signal handler's.
+pub(super) struct StackReader {
+    lowest: u64,
+    /// The end of the pages that are known to be readable, from `lowest` on.
+    readable: u64,
+}
+
+impl StackReader {
+    /// A reader of the stack whose pointer is `sp`, which need not be true.
+    pub(super) fn new(sp: u64) -> Self {
+        Self { lowest: sp, readable: sp & !(PAGE - 1) }
+    }
+
+    /// The word at an address.
+    pub(super) fn read(&mut self, address: u64) -> Result<u64, ()> {
+        if address < self.lowest || !address.is_multiple_of(8) {
+            return Err(());
+        }
+        if address >= self.readable {
+            // A frame larger than a page may skip some; they are checked when they are read.
+            if !is_readable(address) {
+                return Err(());
+            }
+            if address - self.readable < PAGE {
+                self.readable = self.readable.saturating_add(PAGE);
+            }
+        }
+        // SAFETY: the address is aligned, and its page was seen to be readable in this walk. The stack is this
+        // thread's own, so nobody unmaps it meanwhile.
+        // Volatile, as the word may belong to anything.
+        Ok(unsafe { (address as *const u64).read_volatile() })
+    }
+}
+
+/// Whether eight bytes at an aligned address can be read, asked of the kernel: a call to change the signal mask
+/// copies the mask in before it looks at what to do with it, which here is nonsense.
+fn is_readable(address: u64) -> bool {
+    const NONSENSE: libc::c_long = -1;
+    // SAFETY: `how` is invalid, so the call changes nothing, whatever the address.
+    let refused = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, NONSENSE, address, std::ptr::null_mut::<u8>(), 8_usize)
+    };
+    // SAFETY: errno is this thread's own.
+    refused == -1 && unsafe { *libc::__errno_location() } == libc::EINVAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_its_own_stack_and_stops_where_memory_does() {
+        let words = [11_u64, 22, 33];
+        let base = words.as_ptr() as u64;
+        let mut reader = StackReader::new(base);
+        assert_eq!((reader.read(base), reader.read(base + 16)), (Ok(11), Ok(33)));
+        assert_eq!(reader.read(base - 8), Err(()), "below the stack pointer nothing is in use");
+        assert_eq!(reader.read(base + 1), Err(()), "words are aligned");
+        assert_eq!(reader.read(u64::MAX - 7), Err(()));
+    }
+
+    #[test]
+    fn a_guard_page_is_not_readable() {
+        // SAFETY: a new mapping affects no other memory.
+        let pages = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                2 * PAGE as usize,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        } as u64;
+        // SAFETY: the second page is this test's own.
+        assert_eq!(unsafe { libc::mprotect((pages + PAGE) as *mut _, PAGE as usize, libc::PROT_NONE) }, 0);
+        let mut reader = StackReader::new(pages);
+        assert_eq!(reader.read(pages + PAGE - 8), Ok(0));
+        assert_eq!(reader.read(pages + PAGE), Err(()));
+    }
+}

@@ -1,0 +1,152 @@
+//! One walk from a set of registers to the thread's start.
+
+use framehop::x86_64::{Reg, UnwindRegsX86_64};
+use framehop::{Error, Unwinder as _};
+
+use super::stack::StackReader;
+use super::{caches, published};
+
+/// The registers that a walk starts from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    pub(crate) ip: u64,
+    pub(crate) sp: u64,
+    pub(crate) bp: u64,
+    /// Registers that a callee keeps and that some functions' frames are found by: rbx, r12 to r15.
+    pub(crate) kept: [u64; 5],
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// At the thread's start.
+    Start,
+    /// Before it: a frame without a table, or memory that can't be read.
+    Lost,
+    /// Before it: there was no room for more frames.
+    Full,
+    /// It never began: no cache was free.
+    Busy,
+}
+
+/// Writes the frames' addresses into `frames`, innermost first, and says how many and how it ended. Addresses are
+/// those to look up: a caller's lies within its call instruction.
+///
+/// `hint` is any number that is mostly the same for a thread, such as its id.
+///
+/// Async-signal-safe and free of allocation.
+pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (usize, End) {
+    let walked = published::with(|modules| {
+        caches::with(hint, |cache| {
+            let mut stack = StackReader::new(registers.sp);
+            let mut read = |address| stack.read(address);
+            let mut regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
+            for (name, value) in
+                [Reg::RBX, Reg::R12, Reg::R13, Reg::R14, Reg::R15].into_iter().zip(registers.kept)
+            {
+                regs.set(name, value);
+            }
+            let mut iter = modules.unwinder.iter_frames(registers.ip, regs, cache, &mut read);
+            let mut count = 0;
+            loop {
+                match iter.next() {
+                    Ok(Some(_)) if count == frames.len() => return (count, End::Full),
+                    Ok(Some(frame)) => {
+                        frames[count] = frame.address_for_lookup();
+                        count += 1;
+                    }
+                    // A null return address is how a thread's or a coroutine's first frame is marked.
+                    Ok(None) | Err(Error::ReturnAddressIsNull) => return (count, End::Start),
+                    Err(_) => return (count, End::Lost),
+                }
+            }
+        })
+    });
+    walked.flatten().unwrap_or((0, End::Busy))
+}
+
+impl Registers {
+    /// The registers that a signal interrupted.
+    ///
+    /// # Safety
+    /// `context` is the third argument of a handler that was installed with `SA_SIGINFO`.
+    pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Self {
+        // SAFETY: by the caller's promise.
+        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+        let get = |register: libc::c_int| registers[register as usize] as u64;
+        Self {
+            ip: get(libc::REG_RIP),
+            sp: get(libc::REG_RSP),
+            bp: get(libc::REG_RBP),
+            kept: [libc::REG_RBX, libc::REG_R12, libc::REG_R13, libc::REG_R14, libc::REG_R15].map(get),
+        }
+    }
+
+    /// The registers of the function into which this is inlined.
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        let (ip, sp, bp): (u64, u64, u64);
+        let mut kept = [0_u64; 5];
+        // SAFETY: only reads registers, and writes to a place of ours.
+        unsafe {
+            std::arch::asm!(
+                "lea {ip}, [rip]",
+                "mov {sp}, rsp",
+                "mov {bp}, rbp",
+                "mov [{kept}], rbx",
+                "mov [{kept} + 8], r12",
+                "mov [{kept} + 16], r13",
+                "mov [{kept} + 24], r14",
+                "mov [{kept} + 32], r15",
+                ip = out(reg) ip,
+                sp = out(reg) sp,
+                bp = out(reg) bp,
+                kept = in(reg) kept.as_mut_ptr(),
+                options(nostack, preserves_flags),
+            );
+        }
+        Self { ip, sp, bp, kept }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn deeper(depth: u32, frames: &mut [u64]) -> (usize, End) {
+        if depth == 0 {
+            let walked = walk(Registers::here(), 0, frames);
+            return std::hint::black_box(walked);
+        }
+        let walked = deeper(depth - 1, frames);
+        std::hint::black_box(walked)
+    }
+
+    #[test]
+    fn a_walk_reaches_the_thread_start_from_any_depth() {
+        published::refresh();
+        for depth in [0, 1, 50] {
+            let mut frames = [0; 200];
+            let (count, end) = deeper(depth, &mut frames);
+            assert_eq!(end, End::Start);
+            assert!(count as u32 > depth && frames[..count].iter().all(|&frame| frame != 0));
+        }
+    }
+
+    #[test]
+    fn a_walk_that_fills_its_room_says_so() {
+        published::refresh();
+        assert_eq!(deeper(50, &mut [0; 20]), (20, End::Full));
+    }
+
+    #[test]
+    fn nonsense_registers_are_survived() {
+        published::refresh();
+        let here = Registers::here();
+        for (ip, sp, bp) in [(0, 0, 0), (here.ip, 8, 8), (1, u64::MAX - 7, 1), (here.ip, here.sp, u64::MAX)] {
+            let (_, end) = walk(Registers { ip, sp, bp, ..here }, 0, &mut [0; 64]);
+            assert!(matches!(end, End::Lost | End::Start));
+        }
+    }
+}
