@@ -18,18 +18,29 @@ pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Vec<Frame>> {
     use blazesym::symbolize::source::{Process, Source};
     use blazesym::symbolize::{Input, Symbolizer};
 
-    let mut process = Process::new(Pid::Slf);
-    // The files by their names: the kernel's own links to them need a privilege.
-    process.map_files = false;
-    process.perf_map = false;
+    let source = |debug_syms| {
+        let mut process = Process::new(Pid::Slf);
+        // The files by their names: the kernel's own links to them need a privilege.
+        process.map_files = false;
+        process.perf_map = false;
+        process.debug_syms = debug_syms;
+        Source::Process(process)
+    };
+    let (full, names_only) = (source(true), source(false));
     // Made anew each time, so that the memory of the parsed debug information is given back.
     let symbolizer = Symbolizer::new();
-    match symbolizer.symbolize(&Source::Process(process), Input::AbsAddr(addresses)) {
-        Ok(symbols) => {
-            symbols.iter().zip(addresses).map(|(symbol, &address)| frames(symbol, address)).collect()
-        }
-        Err(_) => addresses.iter().map(|&address| vec![unknown(address)]).collect(),
+    if let Ok(symbols) = symbolizer.symbolize(&full, Input::AbsAddr(addresses)) {
+        return symbols.iter().zip(addresses).map(|(symbol, &address)| frames(symbol, address)).collect();
     }
+    // One object that can't be read fails them all, so each address is tried by itself, then without the debug
+    // information, which is what mostly can't be read.
+    let one = |&address: &u64| {
+        let symbol = symbolizer
+            .symbolize_single(&full, Input::AbsAddr(address))
+            .or_else(|_| symbolizer.symbolize_single(&names_only, Input::AbsAddr(address)));
+        symbol.map_or_else(|_| vec![unknown(address)], |symbol| frames(&symbol, address))
+    };
+    addresses.iter().map(one).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
