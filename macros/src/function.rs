@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned as _;
 use syn::{Block, Error, ItemFn, Result, Signature};
 
 use crate::args::{QueryArgs, StageArgs};
@@ -97,7 +98,8 @@ pub(crate) fn expand_stage(item: &mut ItemFn, args: &StageArgs) -> Result<()> {
 
 pub(crate) fn expand_query(item: &mut ItemFn, args: &QueryArgs) -> Result<()> {
     let labels = args.labels.iter().map(|label| match label {
-        Some(label) => quote!(&(#label)),
+        // The span of the expression, so that a type that is no label is shown there.
+        Some(label) => quote_spanned!(label.span()=> &(#label)),
         None => quote!(&()),
     });
     let labels = quote!(#(, #labels)*);

@@ -1,1 +1,89 @@
-//! Helpers of the tests that cross crates.
+//! Helpers of the tests that cross crates: real processes, real clients.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Set in a child process to what it is the child for.
+const CHILD: &str = "STAGELIGHT_TEST_CHILD";
+
+/// Whether this process is a child that [`child`] started.
+#[must_use]
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// A command that runs one test of this test program in a process of its own. The test asks [`is_child`] which part
+/// it plays.
+#[must_use]
+pub fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the test program has a path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    command
+}
+
+/// Runs a command to its end and demands success.
+///
+/// # Panics
+/// If it fails, with what it printed.
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Says that a check was skipped and why, where `.ci/run` counts it.
+pub fn skip(what: &str, why: &str) {
+    let line = format!("skipped: {what}: {why}\n");
+    eprint!("{line}");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(target_dir().join("skipped.txt"));
+    if let Ok(mut file) = file {
+        // The line above has been printed in any case.
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
+/// The workspace's target folder.
+///
+/// # Panics
+/// If the test program does not lie in one.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    let exe = std::env::current_exe().expect("the test program has a path");
+    exe.ancestors().nth(3).expect("the test program lies in target/debug/deps").to_owned()
+}
+
+/// A tool that is installed, by its name or one of its usual places.
+#[must_use]
+pub fn tool(candidates: &[&str]) -> Option<String> {
+    candidates
+        .iter()
+        .find(|tool| Command::new(tool).arg("--help").output().is_ok())
+        .map(|tool| (*tool).to_owned())
+}
+
+/// The CPU time of the calling thread in nanoseconds.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place to write to is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Keeps the CPU busy for that much of the thread's CPU time.
+pub fn burn(ns: u64) {
+    let end = thread_cpu_ns() + ns;
+    let mut value = 1_u64;
+    while thread_cpu_ns() < end {
+        for _ in 0..2_000 {
+            value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+}

@@ -42,10 +42,8 @@ const NAMES: &[&str] = &[
 ];
 
 fn is_allocators(location: &Location) -> bool {
-    location.frames.iter().all(|frame| {
-        let name = frame.function.as_str();
-        NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    })
+    let name = location.frame.function.as_str();
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Trims all stacks of a profile. A stack of nothing else keeps its outermost frame.

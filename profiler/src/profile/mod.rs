@@ -82,6 +82,8 @@ pub struct Profile {
     pub(crate) locations: Vec<Location>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) stats: ProfileStats,
+    /// The labels that root the stacks, outermost first.
+    pub(crate) roots: Vec<String>,
 }
 
 /// A place in the code, or a label that stands at the root of stacks.
@@ -89,8 +91,7 @@ pub struct Profile {
 pub(crate) struct Location {
     /// 0 for a label.
     pub(crate) address: u64,
-    /// Innermost first: the functions inlined at the address, then the one they are in.
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) frame: Frame,
 }
 
 #[derive(Clone, Debug)]
@@ -114,7 +115,7 @@ impl Profile {
         let index: HashMap<u64, u32> =
             addresses.iter().zip(0..).map(|(&address, index)| (address, index)).collect();
         let locations = addresses.iter().zip(frames);
-        let locations = locations.map(|(&address, frames)| Location { address, frames }).collect();
+        let locations = locations.map(|(&address, frame)| Location { address, frame }).collect();
         let mut labels: HashMap<(u32, u32), Labels> = HashMap::new();
         let sample = |Raw { stack, context, values }| Sample {
             stack: stack.iter().map(|address| index[address]).collect(),
@@ -122,7 +123,7 @@ impl Profile {
             values,
         };
         let samples = raw.into_iter().map(sample).collect();
-        Self { kind, locations, samples, stats }
+        Self { kind, locations, samples, stats, roots: Vec::new() }
     }
 
     /// How it came about and what it rests on.
@@ -156,6 +157,7 @@ impl Profile {
     #[must_use]
     pub fn by_label(&self, label: &str) -> Profile {
         let mut profile = self.clone();
+        profile.roots.insert(0, label.to_owned());
         let mut roots: HashMap<String, u32> = HashMap::new();
         for sample in &mut profile.samples {
             let value = match value(&sample.labels, label) {
@@ -164,8 +166,8 @@ impl Profile {
             };
             let next = profile.locations.len() as u32;
             let root = *roots.entry(format!("{label}: {value}")).or_insert_with_key(|name| {
-                let frames = vec![Frame { function: name.clone(), file: String::new(), line: 0 }];
-                profile.locations.push(Location { address: 0, frames });
+                let frame = Frame { function: name.clone(), file: String::new(), line: 0 };
+                profile.locations.push(Location { address: 0, frame });
                 next
             });
             sample.stack.push(root);
@@ -194,12 +196,9 @@ pub(crate) mod tests {
         let frame =
             |function: &str, file: &str, line| Frame { function: function.into(), file: file.into(), line };
         let locations = vec![
-            Location { address: 0x1010, frames: vec![frame("sqlite3VdbeExec", "sqlite3.c", 7)] },
-            Location {
-                address: 0x2020,
-                frames: vec![frame("inner::<T>", "a.rs", 1), frame("orders::step", "b.rs", 2)],
-            },
-            Location { address: 0x3030, frames: vec![frame("main", "", 0)] },
+            Location { address: 0x1010, frame: frame("sqlite3VdbeExec", "sqlite3.c", 7) },
+            Location { address: 0x2020, frame: frame("orders::step::<T>", "b.rs", 2) },
+            Location { address: 0x3030, frame: frame("main", "", 0) },
         ];
         let labels = |tenant: &str| -> Labels {
             Arc::new(["step", "engine", "select \"a\";\nb", tenant, "", ""].map(str::to_owned))
@@ -220,7 +219,7 @@ pub(crate) mod tests {
             duration: Duration::from_secs(1),
             period: 1_000_000,
         };
-        Profile { kind: Kind::Cpu, locations, samples, stats }
+        Profile { kind: Kind::Cpu, locations, samples, stats, roots: Vec::new() }
     }
 
     #[test]
@@ -238,7 +237,7 @@ pub(crate) mod tests {
         let profile = sample_profile().by_label("stage").by_label("tenant");
         let root = |sample: &Sample, from_end: usize| {
             let location = sample.stack[sample.stack.len() - from_end];
-            profile.locations[location as usize].frames[0].function.clone()
+            profile.locations[location as usize].frame.function.clone()
         };
         let first = &profile.samples[0];
         assert_eq!((root(first, 1), root(first, 2)), ("tenant: acme".into(), "stage: step".into()));

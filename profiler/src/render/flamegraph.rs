@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use inferno::flamegraph::{self, Options, Palette, color::MultiPalette};
+use inferno::flamegraph::{
+    self, Options, Palette,
+    color::{BackgroundColor, MultiPalette},
+};
 
 use crate::profile::{Kind, Profile};
 
@@ -37,17 +40,23 @@ impl Profile {
         }
         let (unit, factor) = self.kind.shown();
         let mut options = Options::default();
-        options.title = self.kind.title().into();
+        options.title = self.title();
         options.subtitle = Some(self.subtitle());
         options.count_name = unit.into();
         options.factor = factor;
         options.colors = Palette::Multi(MultiPalette::Rust);
+        options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
         options.deterministic = true;
         options.font_type = "ui-sans-serif, system-ui, sans-serif".into();
         options.min_width = 0.05;
         flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut out)
             .map_err(io::Error::other)?;
         out.flush()
+    }
+
+    fn title(&self) -> String {
+        let title = self.kind.title();
+        if self.roots.is_empty() { title.into() } else { format!("{title} by {}", self.roots.join(", ")) }
     }
 
     /// What the picture rests on, in one line.
@@ -88,7 +97,7 @@ mod tests {
         for text in [
             "tenant: acme",
             "sqlite3VdbeExec",
-            "inner::&lt;T&gt;",
+            "orders::step::&lt;T&gt;",
             "6 samples by ctimer over 1.0 s, 1 dropped",
         ] {
             assert!(svg.contains(text), "{text} is missing");

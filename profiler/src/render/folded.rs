@@ -19,20 +19,12 @@ impl Profile {
     }
 
     pub(super) fn folded_lines(&self) -> Vec<String> {
-        let names: Vec<Vec<String>> = self
-            .locations
-            .iter()
-            .map(|location| location.frames.iter().map(|frame| clean(&frame.function)).collect())
-            .collect();
+        let names: Vec<String> =
+            self.locations.iter().map(|location| clean(&location.frame.function)).collect();
         let mut stacks: BTreeMap<String, i64> = BTreeMap::new();
         for sample in &self.samples {
-            let frames: Vec<&str> = sample
-                .stack
-                .iter()
-                .rev()
-                .flat_map(|&location| names[location as usize].iter().rev())
-                .map(String::as_str)
-                .collect();
+            let frames: Vec<&str> =
+                sample.stack.iter().rev().map(|&location| names[location as usize].as_str()).collect();
             *stacks.entry(frames.join(";")).or_default() += sample.values[1];
         }
         let divisor = self.kind.folded_divisor();
@@ -68,10 +60,7 @@ mod tests {
         let mut out = Vec::new();
         sample_profile().write_folded(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            "main;orders::step;inner::<T> 1000\nmain;orders::step;inner::<T>;sqlite3VdbeExec 5000\n"
-        );
+        assert_eq!(text, "main;orders::step::<T> 1000\nmain;orders::step::<T>;sqlite3VdbeExec 5000\n");
     }
 
     #[test]

@@ -85,8 +85,6 @@ pub(crate) mod proto {
         pub has_filenames: bool,
         #[prost(bool, tag = "9")]
         pub has_line_numbers: bool,
-        #[prost(bool, tag = "10")]
-        pub has_inline_frames: bool,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -187,7 +185,6 @@ fn encode(profile: &Profile) -> proto::Profile {
         has_functions: true,
         has_filenames: true,
         has_line_numbers: true,
-        has_inline_frames: true,
     };
     let stats = &profile.stats;
     let since_epoch = stats.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -212,17 +209,14 @@ fn locations(profile: &Profile, strings: &mut Strings) -> (Vec<proto::Location>,
     let mut function_ids: HashMap<(i64, i64), u64> = HashMap::new();
     let mut locations = Vec::new();
     for (location, id) in profile.locations.iter().zip(1..) {
-        let line = location.frames.iter().map(|frame| {
-            let name = strings.id(&frame.function);
-            let filename = strings.id(&frame.file);
-            let next = functions.len() as u64 + 1;
-            let function_id = *function_ids.entry((name, filename)).or_insert_with(|| {
-                functions.push(proto::Function { id: next, name, system_name: name, filename });
-                next
-            });
-            proto::Line { function_id, line: i64::from(frame.line) }
+        let frame = &location.frame;
+        let (name, filename) = (strings.id(&frame.function), strings.id(&frame.file));
+        let next = functions.len() as u64 + 1;
+        let function_id = *function_ids.entry((name, filename)).or_insert_with(|| {
+            functions.push(proto::Function { id: next, name, system_name: name, filename });
+            next
         });
-        let line = line.collect();
+        let line = vec![proto::Line { function_id, line: i64::from(frame.line) }];
         // The root of a label lies in no mapping.
         let mapping_id = u64::from(location.address != 0);
         locations.push(proto::Location { id, mapping_id, address: location.address, line });
@@ -268,7 +262,7 @@ mod tests {
         };
         assert_eq!(
             names(&decoded.sample[0]),
-            ["sqlite3VdbeExec", "inner::<T>", "orders::step", "main", "tenant: acme"]
+            ["sqlite3VdbeExec", "orders::step::<T>", "main", "tenant: acme"]
         );
         let labels: Vec<_> = decoded.sample[0].label.iter().map(|l| (text(l.key), text(l.str))).collect();
         assert!(labels.contains(&("statement", "select \"a\";\nb")) && labels.contains(&("tenant", "acme")));

@@ -1,5 +1,5 @@
-//! Addresses to names, lines and inlined functions. Runs on the thread that asks for the profile, never on a
-//! sampled one, and keeps nothing afterwards.
+//! Addresses to names and lines. Runs on the thread that asks for the profile, never on a sampled one, and keeps
+//! nothing afterwards.
 
 /// A function at a place in its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +11,15 @@ pub(crate) struct Frame {
     pub(crate) line: u32,
 }
 
-/// The frames at each address, innermost first; at least one, named by the address if nothing better is known.
+/// The function at each address, named by the address if nothing better is known.
+///
+/// Names come from the symbol table, which stock release builds keep and which has them with their paths; line
+/// tables, where there are any, have bare ones. Functions that were inlined count as what they were inlined into.
 #[cfg(target_os = "linux")]
-pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Vec<Frame>> {
+pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Frame> {
     use blazesym::Pid;
     use blazesym::symbolize::source::{Process, Source};
-    use blazesym::symbolize::{Input, Symbolizer};
+    use blazesym::symbolize::{Sym, Symbolizer};
 
     let source = |debug_syms| {
         let mut process = Process::new(Pid::Slf);
@@ -26,44 +29,46 @@ pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Vec<Frame>> {
         process.debug_syms = debug_syms;
         Source::Process(process)
     };
-    let (full, names_only) = (source(true), source(false));
-    // Made anew each time, so that the memory of the parsed debug information is given back.
-    let symbolizer = Symbolizer::new();
-    if let Ok(symbols) = symbolizer.symbolize(&full, Input::AbsAddr(addresses)) {
-        return symbols.iter().zip(addresses).map(|(symbol, &address)| frames(symbol, address)).collect();
-    }
-    // One object that can't be read fails them all, so each address is tried by itself, then without the debug
-    // information, which is what mostly can't be read.
-    let one = |&address: &u64| {
-        let symbol = symbolizer
-            .symbolize_single(&full, Input::AbsAddr(address))
-            .or_else(|_| symbolizer.symbolize_single(&names_only, Input::AbsAddr(address)));
-        symbol.map_or_else(|_| vec![unknown(address)], |symbol| frames(&symbol, address))
+    // Made anew each time, so that the memory of the parsed symbols is given back.
+    let symbolizer = Symbolizer::builder().enable_inlined_fns(false).build();
+    let (names, lines) = (source(false), source(true));
+    let names = resolve(&symbolizer, &names, addresses);
+    let lines = resolve(&symbolizer, &lines, addresses);
+    let frame = |((name, line), &address): ((Option<Sym<'_>>, Option<Sym<'_>>), &u64)| {
+        let Some(symbol) = name.as_ref().or(line.as_ref()) else { return unknown(address) };
+        let code = line.as_ref().and_then(|line| line.code_info.as_deref());
+        Frame {
+            function: symbol.name.clone().into_owned(),
+            file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
+            line: code.and_then(|code| code.line).unwrap_or(0),
+        }
     };
+    names.into_iter().zip(lines).zip(addresses).map(frame).collect()
+}
+
+/// All addresses at once, or, as one object that can't be read fails them all, each by itself.
+#[cfg(target_os = "linux")]
+fn resolve<'a>(
+    symbolizer: &'a blazesym::symbolize::Symbolizer,
+    source: &blazesym::symbolize::source::Source<'_>,
+    addresses: &[u64],
+) -> Vec<Option<blazesym::symbolize::Sym<'a>>> {
+    use blazesym::symbolize::{Input, Symbolized};
+
+    if let Ok(symbols) = symbolizer.symbolize(source, Input::AbsAddr(addresses)) {
+        return symbols.into_iter().map(Symbolized::into_sym).collect();
+    }
+    let one = |&address: &u64| symbolizer.symbolize_single(source, Input::AbsAddr(address)).ok()?.into_sym();
     addresses.iter().map(one).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Vec<Frame>> {
-    addresses.iter().map(|&address| vec![unknown(address)]).collect()
+pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Frame> {
+    addresses.iter().map(|&address| unknown(address)).collect()
 }
 
 fn unknown(address: u64) -> Frame {
     Frame { function: format!("{address:#x}"), file: String::new(), line: 0 }
-}
-
-#[cfg(target_os = "linux")]
-fn frames(symbol: &blazesym::symbolize::Symbolized<'_>, address: u64) -> Vec<Frame> {
-    use blazesym::symbolize::CodeInfo;
-
-    let Some(symbol) = symbol.as_sym() else { return vec![unknown(address)] };
-    let frame = |name: &str, code: Option<&CodeInfo<'_>>| Frame {
-        function: name.to_owned(),
-        file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
-        line: code.and_then(|code| code.line).unwrap_or(0),
-    };
-    let inlined = symbol.inlined.iter().rev().map(|inlined| frame(&inlined.name, inlined.code_info.as_ref()));
-    inlined.chain([frame(&symbol.name, symbol.code_info.as_deref())]).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -74,10 +79,10 @@ mod tests {
     fn a_function_to_find() {}
 
     #[test]
-    fn names_are_demangled_and_the_unknown_is_an_address() {
+    fn names_are_demangled_with_their_paths_and_the_unknown_is_an_address() {
         let frames = symbolize(&[a_function_to_find as *const () as u64, 0x10]);
-        let found = frames[0].last().unwrap();
-        assert!(found.function.ends_with("tests::a_function_to_find"), "{found:?}");
-        assert_eq!(frames[1][0].function, "0x10");
+        assert_eq!(frames[0].function, concat!(module_path!(), "::a_function_to_find"));
+        assert!(frames[0].file.ends_with(file!()) && frames[0].line > 0, "{:?}", frames[0]);
+        assert_eq!(frames[1].function, "0x10");
     }
 }

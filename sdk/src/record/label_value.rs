@@ -8,6 +8,11 @@ use std::sync::Arc;
 /// mean that the query does not say.
 ///
 /// A number is written to the stack, so no label allocates.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't label a query",
+    label = "a label is text, a whole number, or an option of one",
+    note = "write what stands for it: a name, or a number by `as u64`"
+)]
 pub trait LabelValue {
     /// Calls `with` with the value as text.
     fn with_label<R>(&self, with: impl FnOnce(&str) -> R) -> R;

@@ -116,7 +116,9 @@ impl CacheEntry {
 /// that reads ahead, as the C library's does, pays dearly for an address that no page stands behind.
 #[inline(always)]
 fn same(kept: &[&str; KINDS], values: &[&str; KINDS]) -> bool {
-    kept.iter().zip(values).all(|(kept, value)| kept.len() == value.len() && (value.is_empty() || kept == value))
+    kept.iter()
+        .zip(values)
+        .all(|(kept, value)| kept.len() == value.len() && (value.is_empty() || kept == value))
 }
 
 /// The newer of a pair stands first, so the older one gives way.

@@ -1,0 +1,284 @@
+//! The control API, asked by real clients while the process works.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+use stagelight::query;
+use stagelight_profiler::{Error, Server, serve};
+use stagelight_tests::{burn, skip, succeed, tool};
+
+stagelight_profiler::heap_profiler!(lg_sample = 14);
+
+#[query(name = "control.query", key = "select 1", tenant = "acme")]
+fn work(kept: &mut Vec<Vec<u8>>) {
+    burn(200_000);
+    if kept.len() < 256 {
+        kept.push(vec![1; 32 << 10]);
+    }
+}
+
+/// A server with a load beside it, for one test at a time: there is one CPU profile.
+struct Scene {
+    server: Server,
+    stop: &'static AtomicBool,
+    load: Option<std::thread::JoinHandle<()>>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+        let load = std::thread::spawn(|| {
+            let mut kept = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                work(&mut kept);
+            }
+        });
+        Self { server: serve("127.0.0.1:0").unwrap(), stop, load: Some(load), _alone: alone }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.local_addr())
+    }
+
+    /// Status, content type and body.
+    fn get(&self, path: &str) -> (u16, String, Vec<u8>) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut response = agent.get(self.url(path)).call().unwrap();
+        let kind =
+            response.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        (response.status().as_u16(), kind, response.body_mut().read_to_vec().unwrap())
+    }
+
+    fn text(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.get(path);
+        (status, String::from_utf8(body).unwrap())
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.load.take().unwrap().join();
+    }
+}
+
+/// The parts of `profile.proto` that these tests look at, by the official field numbers.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Pprof {
+    #[prost(message, repeated, tag = "1")]
+    sample_type: Vec<PprofType>,
+    #[prost(message, repeated, tag = "2")]
+    sample: Vec<PprofSample>,
+    #[prost(message, repeated, tag = "4")]
+    location: Vec<PprofLocation>,
+    #[prost(message, repeated, tag = "5")]
+    function: Vec<PprofFunction>,
+    #[prost(string, repeated, tag = "6")]
+    string_table: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PprofType {
+    #[prost(int64, tag = "1")]
+    kind: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PprofSample {
+    #[prost(uint64, repeated, tag = "1")]
+    location_id: Vec<u64>,
+    #[prost(int64, repeated, tag = "2")]
+    value: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PprofLocation {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(message, repeated, tag = "4")]
+    line: Vec<PprofLine>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PprofLine {
+    #[prost(uint64, tag = "1")]
+    function_id: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PprofFunction {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(int64, tag = "2")]
+    name: i64,
+}
+
+/// Decodes pprof, follows every reference and gives the sample types and the functions' names.
+fn decode(body: &[u8]) -> (Vec<String>, Vec<String>) {
+    let mut raw = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut raw).unwrap();
+    let pprof = Pprof::decode(&raw[..]).unwrap();
+    let text = |id: i64| pprof.string_table[id as usize].clone();
+    assert!(!pprof.sample.is_empty());
+    for sample in &pprof.sample {
+        assert_eq!(sample.value.len(), pprof.sample_type.len());
+        for location in &sample.location_id {
+            let location = pprof.location.iter().find(|l| l.id == *location).unwrap();
+            assert!(location.line.iter().all(|line| pprof.function.iter().any(|f| f.id == line.function_id)));
+        }
+    }
+    (
+        pprof.sample_type.iter().map(|t| text(t.kind)).collect(),
+        pprof.function.iter().map(|f| text(f.name)).collect(),
+    )
+}
+
+#[test]
+fn every_endpoint_answers_under_load() {
+    let scene = Scene::new();
+    let (status, kind, body) = scene.get("/debug/pprof/profile?seconds=0.5&hz=999");
+    assert_eq!((status, kind.as_str()), (200, "application/octet-stream"));
+    let (types, functions) = decode(&body);
+    assert_eq!(types, ["samples", "cpu"]);
+    assert!(functions.iter().any(|name| name == "control::work"), "{functions:?}");
+
+    let (status, svg) = scene.text("/debug/pprof/profile?seconds=0.3&hz=999&format=svg&by=tenant,stage");
+    assert!(status == 200 && svg.contains("tenant: acme") && svg.contains("stage: control.query"));
+    let (status, folded) =
+        scene.text("/debug/pprof/profile?seconds=0.3&hz=999&format=folded&by=tenant,stage");
+    assert!(status == 200 && folded.contains("tenant: acme;stage: control.query;"), "{folded}");
+
+    let (types, functions) = decode(&scene.get("/debug/pprof/heap").2);
+    assert_eq!(types, ["inuse_objects", "inuse_space"]);
+    assert!(functions.iter().any(|name| name == "control::work"), "{functions:?}");
+    let (status, folded) = scene.text("/debug/pprof/heap?format=folded&by=statement");
+    assert!(status == 200 && folded.contains("statement: select 1;"), "{folded}");
+    let (status, svg) = scene.text("/debug/pprof/heap?seconds=0.05&format=svg");
+    assert!(status == 200 && svg.contains("<svg"));
+
+    let (status, kind, body) = scene.get("/metrics");
+    assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4"));
+    assert!(String::from_utf8(body).unwrap().contains("stagelight_stage_calls_total{"));
+    let stages: serde_json::Value = serde_json::from_slice(&scene.get("/api/v1/stages").2).unwrap();
+    assert!(stages["stages"].as_array().unwrap().iter().any(|s| s["name"] == "control.query"));
+    assert_eq!(stages["tenants"][0]["name"], "acme");
+    let status: serde_json::Value = serde_json::from_slice(&scene.get("/api/v1/status").2).unwrap();
+    assert_eq!(status["heap"]["how"], "jemalloc with framehop");
+    assert!(status["overhead"]["percent"].as_f64().unwrap() > 0.0);
+    for path in ["/", "/debug/pprof", "/debug/pprof/"] {
+        let (status, page) = scene.text(path);
+        assert!(status == 200 && page.contains("href=\"/metrics\""));
+    }
+}
+
+#[test]
+fn bad_requests_are_told_what_is_allowed() {
+    let scene = Scene::new();
+    for (query, range) in [
+        ("seconds=0", "0.01 to 3600"),
+        ("seconds=1e99", "0.01 to 3600"),
+        ("seconds=NaN", "0.01 to 3600"),
+        ("hz=0", "1 to 4999"),
+        ("hz=1000000", "1 to 4999"),
+        ("hz=%00%ff", "1 to 4999"),
+        ("format=png", "pprof, svg or folded"),
+        ("by=colour", "tenant"),
+    ] {
+        let (status, text) = scene.text(&format!("/debug/pprof/profile?{query}"));
+        assert!(
+            status == 400 && text.contains(range) && text.lines().count() == 1,
+            "{query}: {status} {text}"
+        );
+    }
+    let (status, text) = scene.text("/debug/pprof/heap?seconds=-1");
+    assert!(status == 400 && text.contains("0.01 to 3600"), "{text}");
+    let (status, kind, body) = scene.get("/debug/pprof/goroutine");
+    let text = String::from_utf8(body).unwrap();
+    assert!(
+        status == 404 && kind.starts_with("text/plain") && text.contains("/debug/pprof/heap"),
+        "{kind} {text}"
+    );
+}
+
+#[test]
+fn a_second_profile_is_told_who_takes_one_and_until_when() {
+    let scene = Scene::new();
+    let url = scene.url("/debug/pprof/profile?seconds=1");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| ureq::get(&url).call().unwrap().status().as_u16());
+        wait_for(|| scene.text("/api/v1/status").1.contains("is taking a CPU profile"));
+        let (status, text) = scene.text("/debug/pprof/profile?seconds=1");
+        assert!(status == 409 && text.contains("a client of the control API"), "{status} {text}");
+        assert!(text.contains("for another") && text.contains(" s;"), "{text}");
+        assert_eq!(first.join().unwrap(), 200);
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_profile() {
+    let scene = Scene::new();
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-m", "1", "-o", "/dev/null"]).arg(scene.url("/debug/pprof/profile?seconds=600"));
+    match curl.status() {
+        Err(error) => return skip("a client that goes away", &format!("curl: {error}")),
+        Ok(status) => assert_eq!(status.code(), Some(28), "curl gives up after a second"),
+    }
+    wait_for(|| scene.get("/debug/pprof/profile?seconds=0.1").0 == 200);
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_and_so_is_an_open_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = serve(address).unwrap_err();
+    assert!(matches!(error, Error::Io(..)) && error.to_string().contains(&address.to_string()), "{error}");
+    let error = serve("0.0.0.0:0").unwrap_err();
+    assert!(matches!(error, Error::Refused(_)) && error.to_string().contains("127.0.0.1"), "{error}");
+    assert!(serve("not an address").is_err());
+}
+
+#[test]
+fn a_server_that_is_dropped_frees_its_port() {
+    let server = serve("127.0.0.1:0").unwrap();
+    let address = server.local_addr();
+    drop(server);
+    drop(serve(address).unwrap());
+}
+
+#[test]
+fn go_tool_pprof_reads_over_http() {
+    let Some(go) = tool(&["go", "/usr/lib/go-1.19/bin/go"]) else {
+        return skip("go tool pprof", "go is not installed");
+    };
+    let scene = Scene::new();
+    for (path, function) in
+        [("/debug/pprof/profile?seconds=1&hz=499", "control::work"), ("/debug/pprof/heap", "control::work")]
+    {
+        for report in ["-top", "-traces"] {
+            let mut pprof = Command::new(&go);
+            pprof.args(["tool", "pprof", report, "-symbolize=none"]).arg(scene.url(path));
+            pprof.env("PPROF_TMPDIR", std::env::temp_dir());
+            let output = succeed(&mut pprof);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            // pprof shortens paths in front of a name.
+            assert!(text.contains(function), "{report} {path}: {text}");
+        }
+    }
+}

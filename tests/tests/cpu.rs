@@ -1,0 +1,254 @@
+//! The CPU profile against a truth that the test controls, on every rung, each in a process of its own.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use stagelight::query;
+use stagelight_profiler::{Error, Profile, cpu};
+use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns};
+
+/// CPU nanoseconds by tenant, by the threads' own clocks.
+type Truth = HashMap<&'static str, u64>;
+
+#[query(key = "burn", tenant = tenant)]
+fn burn_for(tenant: &str, ns: u64) {
+    burn(ns);
+}
+
+/// Two workers at a time, for three tenants in shares of 6 : 3 : 1, and new threads all the while.
+fn load(duration: Duration) -> Truth {
+    let truth = Mutex::new(Truth::new());
+    let end = Instant::now() + duration;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    std::thread::scope(|shift| {
+                        shift.spawn(|| work_shift(&truth));
+                    });
+                }
+            });
+        }
+    });
+    truth.into_inner().unwrap()
+}
+
+/// Some 200 ms of work, in pieces that are no multiple of the sampling period.
+fn work_shift(truth: &Mutex<Truth>) {
+    let mut own = Truth::new();
+    for _ in 0..7 {
+        for (tenant, ns) in [("large", 17_300_000), ("middle", 8_600_000), ("small", 2_900_000)] {
+            let start = thread_cpu_ns();
+            burn_for(tenant, ns);
+            *own.entry(tenant).or_default() += thread_cpu_ns() - start;
+        }
+    }
+    let mut truth = truth.lock().unwrap();
+    for (tenant, ns) in own {
+        *truth.entry(tenant).or_default() += ns;
+    }
+}
+
+/// Profiles the load and holds the profile against the truth.
+fn check_against_truth(rung: &str) {
+    let session = cpu().hz(250).start().unwrap();
+    assert_eq!(session.rung(), rung);
+    let truth = load(Duration::from_secs(4));
+    let profile = session.stop().unwrap();
+    let stats = profile.stats();
+    eprintln!("{stats:?}, total {}", profile.total());
+
+    assert!(stats.samples > 500, "{} samples", stats.samples);
+    let complete = stats.complete_stacks as f64 / stats.samples as f64;
+    assert!(complete >= 0.99, "{complete} of the stacks reach their thread's start");
+    let weighed = profile.total() as f64 / stats.cpu_time.as_nanos() as f64;
+    assert!((0.95..=1.05).contains(&weighed), "the weights come to {weighed} of the CPU time");
+    assert_eq!(stats.dropped.iter().map(|(_, count)| count).sum::<u64>(), 0);
+
+    let share = |totals: &Truth, tenant| {
+        totals.get(tenant).copied().unwrap_or(0) as f64 / totals.values().sum::<u64>() as f64
+    };
+    let sampled = sampled_by_tenant(&profile);
+    for tenant in ["large", "middle", "small"] {
+        let (sampled, truth) = (share(&sampled, tenant), share(&truth, tenant));
+        eprintln!("{tenant}: sampled {sampled:.3}, truth {truth:.3}");
+        assert!((sampled - truth).abs() < 0.05, "{tenant}: {sampled} sampled, {truth} in truth");
+    }
+    check_stacks(&profile);
+}
+
+fn sampled_by_tenant(profile: &Profile) -> Truth {
+    let name = |value: String| ["large", "middle", "small"].into_iter().find(|tenant| *tenant == value);
+    let totals = profile.label_totals("tenant").into_iter();
+    totals.filter_map(|(value, total)| Some((name(value)?, total as u64))).collect()
+}
+
+/// Each stack within the query leads from the thread's start through the test's functions, by their names.
+fn check_stacks(profile: &Profile) {
+    let mut folded = Vec::new();
+    profile.by_label("tenant").write_folded(&mut folded).unwrap();
+    let folded = String::from_utf8(folded).unwrap();
+    let mut in_query = 0;
+    for line in folded.lines().filter(|line| line.starts_with("tenant: large;")) {
+        let place = |name: &str| line.find(name).unwrap_or_else(|| panic!("{name} is missing in {line}"));
+        assert!(place("thread_start") < place("cpu::work_shift"), "{line}");
+        assert!(place("cpu::work_shift") < place("cpu::burn_for"), "{line}");
+        in_query += 1;
+    }
+    assert!(in_query > 0, "{folded}");
+}
+
+#[test]
+fn perf_agrees_with_the_truth() {
+    if is_child() {
+        return check_against_truth("perf-sigtrap");
+    }
+    if let Some(why) = perf_refused() {
+        return skip("the perf rung", &why);
+    }
+    succeed(child("perf_agrees_with_the_truth").env("STAGELIGHT_CPU_RUNG", "perf-sigtrap"));
+}
+
+#[test]
+fn ctimer_agrees_with_the_truth() {
+    if is_child() {
+        return check_against_truth("ctimer");
+    }
+    succeed(child("ctimer_agrees_with_the_truth").env("STAGELIGHT_CPU_RUNG", "ctimer"));
+}
+
+#[test]
+fn perf_without_privileges_agrees_with_the_truth() {
+    use std::os::unix::process::CommandExt as _;
+
+    if is_child() {
+        let _ = std::env::set_current_dir("/");
+        return check_against_truth("perf-sigtrap-user");
+    }
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return skip("the perf rung for another user", "only root can become one");
+    }
+    if paranoid.trim() != "2" || perf_refused().is_some() {
+        return skip(
+            "the perf rung for another user",
+            &format!("kernel.perf_event_paranoid is {}", paranoid.trim()),
+        );
+    }
+    // A copy that the other user can read.
+    let place = tempfile::Builder::new().prefix("stagelight").tempdir_in("/tmp").unwrap();
+    let program = place.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    succeed(std::process::Command::new("chmod").args(["-R", "755"]).arg(place.path()));
+    let mut command = std::process::Command::new(program);
+    command.args(["--exact", "perf_without_privileges_agrees_with_the_truth", "--nocapture"]);
+    command.env("STAGELIGHT_TEST_CHILD", "1").env("STAGELIGHT_CPU_RUNG", "perf-sigtrap");
+    succeed(command.uid(65534).gid(65534).current_dir("/"));
+}
+
+/// Why perf events can't be had here, if they can't.
+fn perf_refused() -> Option<String> {
+    let output = child("probe").env("STAGELIGHT_CPU_RUNG", "perf-sigtrap").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| Some(line.split_once("refused: ")?.1.to_owned()))
+}
+
+/// Not a test of its own: tells its parent whether a profile can be started.
+#[test]
+fn probe() {
+    if is_child()
+        && let Err(error) = cpu().start()
+    {
+        println!("refused: {error}");
+    }
+}
+
+/// From here on the system calls fail with `EPERM`, as they do under a container's filter.
+fn forbid(calls: &[libc::c_long]) {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let mut program = vec![step(LOAD, 0, 0)];
+    for (index, call) in calls.iter().enumerate() {
+        program.push(step(EQUAL, (calls.len() - index) as u8, *call as u32));
+    }
+    program.push(step(RETURN, 0, libc::SECCOMP_RET_ALLOW));
+    program.push(step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the program outlives the calls, which read it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
+#[test]
+fn a_container_that_forbids_perf_gets_the_timers() {
+    if is_child() {
+        forbid(&[libc::SYS_perf_event_open]);
+        let profile = cpu().duration(Duration::from_millis(300)).run().unwrap();
+        assert_eq!(profile.stats().rung, "ctimer");
+        let refused = &profile.stats().rungs_refused;
+        assert!(refused[0].starts_with("perf-sigtrap: "), "{refused:?}");
+        return;
+    }
+    succeed(child("a_container_that_forbids_perf_gets_the_timers").env_remove("STAGELIGHT_CPU_RUNG"));
+}
+
+#[test]
+fn where_all_is_forbidden_the_error_says_what_to_allow_and_recording_goes_on() {
+    if is_child() {
+        forbid(&[libc::SYS_perf_event_open, libc::SYS_timer_create]);
+        for _ in 0..2 {
+            let error = cpu().start().unwrap_err();
+            assert!(matches!(error, Error::Refused(_)), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("CAP_PERFMON") && text.contains("RLIMIT_SIGPENDING"), "{text}");
+        }
+        burn_for("still", 1000);
+        assert!(stagelight::snapshot().tenants.iter().any(|tenant| tenant.value == "still"));
+        return;
+    }
+    let test = "where_all_is_forbidden_the_error_says_what_to_allow_and_recording_goes_on";
+    succeed(child(test).env_remove("STAGELIGHT_CPU_RUNG"));
+}
+
+#[test]
+fn bad_settings_are_refused_with_the_range() {
+    for hz in [0, 5000, u32::MAX] {
+        let error = cpu().hz(hz).start().unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("1 to 4999"), "{error}");
+    }
+    for seconds in [0, 3601, u64::MAX] {
+        let error = cpu().duration(Duration::from_secs(seconds)).run().unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("0.01 to 3600"), "{error}");
+    }
+    let error = {
+        let output = child("probe").env("STAGELIGHT_CPU_RUNG", "psychic").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(error.contains("auto, perf-sigtrap or ctimer"), "{error}");
+}
+
+#[test]
+fn one_profile_runs_at_a_time_and_the_next_starts_afresh() {
+    if !is_child() {
+        succeed(&mut child("one_profile_runs_at_a_time_and_the_next_starts_afresh"));
+        return;
+    }
+    let first = cpu().owner("the first").start().unwrap();
+    let error = cpu().start().unwrap_err();
+    assert!(matches!(error, Error::Busy(_)) && error.to_string().contains("the first"), "{error}");
+    drop(first);
+    for _ in 0..3 {
+        let second = cpu().hz(999).start().unwrap();
+        burn_for("second", 100_000_000);
+        let profile = second.stop().unwrap();
+        assert_eq!(profile.label_totals("tenant")[0].0, "second");
+        assert!(profile.stats().samples < 400, "a profile holds its own samples alone");
+    }
+}

@@ -1,0 +1,137 @@
+//! Promises about the crates themselves.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use stagelight_tests::{succeed, target_dir};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo says to this test is not for the one it starts.
+    cargo.env_remove("CARGO_MANIFEST_DIR").env_remove("RUSTFLAGS");
+    cargo
+}
+
+/// Invariant 9: with the feature off the attributes leave no trace in the code.
+#[test]
+fn without_the_feature_the_generated_code_is_the_same() {
+    let fixture = root().join("tests/fixtures/off");
+    let target = target_dir().join("fixtures");
+    // The lock file of the workspace, so that nothing new is fetched.
+    std::fs::create_dir_all(&target).unwrap();
+    let place = target.join("off");
+    copy(&fixture, &place);
+    let manifest = std::fs::read_to_string(place.join("Cargo.toml")).unwrap();
+    let sdk = root().join("sdk");
+    std::fs::write(place.join("Cargo.toml"), manifest.replace("../../../sdk", sdk.to_str().unwrap()))
+        .unwrap();
+    std::fs::copy(root().join("Cargo.lock"), place.join("Cargo.lock")).unwrap();
+    succeed(
+        cargo()
+            .args(["rustc", "--release", "--lib", "--offline", "--target-dir"])
+            .arg(target.join("build"))
+            .args(["--", "--emit=asm"])
+            .current_dir(&place),
+    );
+    let deps = target.join("build/release/deps");
+    let asm = std::fs::read_dir(deps)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "s"))
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
+        .unwrap();
+    let asm = std::fs::read_to_string(asm).unwrap();
+    assert!(!asm.contains("stagelight"), "nothing of the sdk is called");
+    // The compiler gives two functions one body, and one of them as an alias of the other, just where their code is
+    // the same.
+    let alias = |line: &str, function: &str| {
+        let function = format!("{}{function}17h", function.len());
+        line.split_once(" = ").is_some_and(|(one, other)| {
+            [one, other].iter().all(|name| name.contains(&function))
+                && one.contains("without") != other.contains("without")
+        })
+    };
+    for function in ["sum", "parse", "block", "find"] {
+        assert!(
+            asm.lines().any(|line| alias(line, function)),
+            "{function} differs from its twin without an attribute"
+        );
+    }
+    // The comparison can tell: this one has a twin that does something else.
+    assert!(!asm.lines().any(|line| alias(line, "differs")) && asm.contains("7differs17h"));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.join("src")).unwrap();
+    for file in ["Cargo.toml", "src/lib.rs"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+}
+
+/// Invariant 6: the sdk stays light.
+#[test]
+fn the_sdk_pulls_in_few_crates_and_none_that_is_heavy() {
+    let crates = |features: &str| {
+        let output = succeed(
+            cargo()
+                .args([
+                    "tree",
+                    "-p",
+                    "stagelight",
+                    "-e",
+                    "normal",
+                    "--prefix",
+                    "none",
+                    "--offline",
+                    "--features",
+                ])
+                .arg(features)
+                .current_dir(root()),
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut crates: Vec<String> =
+            text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+        crates.sort();
+        crates.dedup();
+        crates
+    };
+    let light = crates("enabled");
+    assert!(light.len() <= 8, "{light:?}");
+    let exporting = crates("enabled,prometheus");
+    assert!(exporting.len() <= 20, "{}: {exporting:?}", exporting.len());
+    for heavy in ["tokio", "hyper", "rustls", "openssl", "rusqlite", "axum"] {
+        assert!(!exporting.iter().any(|name| name == heavy), "{heavy}");
+    }
+}
+
+/// Invariants 5 and 8: who knows what, told by who imports what.
+#[test]
+fn modules_keep_to_their_rooms() {
+    let forbidden = [
+        ("sdk/src/record", ["crate::collect", "crate::export", "prometheus::"]),
+        ("sdk/src/collect", ["crate::export", "prometheus::", "serde_json"]),
+        ("profiler/src/cpu", ["crate::heap", "crate::control", "crate::render"]),
+        ("profiler/src/heap", ["perf_event", "crate::control", "crate::render"]),
+        ("profiler/src/profile", ["crate::heap", "crate::control", "crate::render"]),
+        ("profiler/src/unwind", ["crate::cpu", "crate::heap", "crate::profile"]),
+        ("profiler/src/render", ["crate::cpu", "crate::heap", "crate::control"]),
+        ("profiler/src/control", ["perf_event", "jemalloc_sys", "prost"]),
+    ];
+    for (room, forbidden) in forbidden {
+        for entry in std::fs::read_dir(root().join(room)).unwrap().flatten() {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            for (number, line) in
+                text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+            {
+                for name in forbidden {
+                    assert!(!line.contains(name), "{}:{}: {line}", entry.path().display(), number + 1);
+                }
+            }
+        }
+    }
+}

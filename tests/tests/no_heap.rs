@@ -1,0 +1,11 @@
+//! A program that does not declare the heap profiler is told so, and the rest works.
+
+use stagelight_profiler::Error;
+
+#[test]
+fn the_reason_is_named() {
+    let error = stagelight_profiler::heap().run().unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    #[cfg(target_os = "linux")]
+    assert!(error.to_string().contains("heap_profiler!"), "{error}");
+}

@@ -1,0 +1,124 @@
+//! The main example, run as a newcomer runs it, held against its own truth.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use stagelight_tests::{skip, succeed, target_dir, tool};
+
+/// Runs the example for some seconds on a rung and gives its report.
+fn run(out: &Path, rung: &str) -> (Value, String) {
+    let example = target_dir().join("debug/examples/orders");
+    if !example.exists() {
+        // `cargo test` has built it, unless it was asked for this package alone.
+        succeed(Command::new(env!("CARGO")).args([
+            "build",
+            "-p",
+            "stagelight-examples",
+            "--example",
+            "orders",
+        ]));
+    }
+    let mut orders = Command::new(example);
+    orders.args(["--seconds", "4", "--threads", "3", "--out"]).arg(out).env("STAGELIGHT_CPU_RUNG", rung);
+    let output = succeed(&mut orders);
+    let report = std::fs::read(out.join("report.json")).unwrap();
+    (serde_json::from_slice(&report).unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Name and count of each object of an array.
+fn counts(array: &Value, field: &str) -> BTreeMap<String, u64> {
+    let count = |item: &Value| (item["name"].as_str().unwrap().to_owned(), item[field].as_u64().unwrap());
+    array.as_array().unwrap().iter().map(count).collect()
+}
+
+/// The series of a metric by one of its labels. The example's names need no unescaping.
+fn series(metrics: &str, metric: &str, label: &str) -> BTreeMap<String, u64> {
+    let value = |line: &str| {
+        let labels = line.strip_prefix(metric)?.strip_prefix('{')?;
+        let (labels, value) = labels.rsplit_once("} ")?;
+        let value: f64 = value.parse().unwrap();
+        let name = labels.split_once(&format!("{label}=\""))?.1.split('"').next()?;
+        Some((name.to_owned(), value as u64))
+    };
+    metrics.lines().filter_map(value).collect()
+}
+
+fn check(rung: &str) {
+    let out = tempfile::tempdir().unwrap();
+    let (report, text) = run(out.path(), rung);
+
+    let metrics = std::fs::read_to_string(out.path().join("metrics.prom")).unwrap();
+    let truth = counts(&report["truth"]["statements"], "calls");
+    assert!(truth.len() > 20);
+    assert_eq!(series(&metrics, "stagelight_statement_queries_total", "statement"), truth);
+    let truth = counts(&report["truth"]["stages"], "calls");
+    assert!(truth.len() > 10);
+    assert_eq!(series(&metrics, "stagelight_stage_calls_total", "stage"), truth);
+    assert_eq!(counts(&report["stages"], "calls"), truth);
+
+    let profiler = &report["profiler"];
+    assert_eq!(profiler["rung"], rung);
+    let (samples, complete) =
+        (profiler["samples"].as_f64().unwrap(), profiler["complete_stacks"].as_f64().unwrap());
+    assert!(samples > 100.0 && complete >= 0.99 * samples, "{complete} of {samples}");
+    let (sampled, truth) =
+        (counts(&report["tenants"], "cpu_ns"), counts(&report["truth"]["tenants"], "cpu_ns"));
+    let share = |of: &BTreeMap<String, u64>, name: &str| of[name] as f64 / of.values().sum::<u64>() as f64;
+    // Three standard errors of a share of one half, besides the five points that are allowed with many samples.
+    let allowed = 0.05 + 1.5 / samples.sqrt();
+    for tenant in truth.keys() {
+        let (sampled, truth) = (share(&sampled, tenant), share(&truth, tenant));
+        assert!((sampled - truth).abs() < allowed, "{tenant}: {sampled} sampled, {truth} in truth");
+    }
+
+    let svg = std::fs::read_to_string(out.path().join("cpu.svg")).unwrap();
+    for function in ["sqlite3VdbeExec", "sqlite3_step", "orders::service::", "thread_start"] {
+        assert!(svg.contains(function), "{function} is missing in cpu.svg");
+    }
+    assert!(
+        std::fs::read_to_string(out.path().join("cpu-by-tenant.svg")).unwrap().contains("tenant: umbrella")
+    );
+    assert!(std::fs::read_to_string(out.path().join("heap.svg")).unwrap().contains("orders::"));
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(text.contains("umbrella") && text.contains(rung) && text.contains("cpu.svg"), "{text}");
+
+    match tool(&["promtool"]) {
+        None => skip("promtool check metrics on the example", "promtool is not installed"),
+        Some(promtool) => {
+            let metrics = std::fs::File::open(out.path().join("metrics.prom")).unwrap();
+            succeed(Command::new(promtool).args(["check", "metrics"]).stdin(metrics));
+        }
+    }
+    match tool(&["go", "/usr/lib/go-1.19/bin/go"]) {
+        None => skip("go tool pprof on the example", "go is not installed"),
+        Some(go) => {
+            for (file, function) in [("cpu.pb.gz", "sqlite3VdbeExec"), ("heap.pb.gz", "orders::")] {
+                for report in ["-top", "-traces"] {
+                    let mut pprof = Command::new(&go);
+                    pprof.args(["tool", "pprof", report]).arg(out.path().join(file));
+                    let output = succeed(pprof.env("PPROF_TMPDIR", out.path()));
+                    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                    assert!(text.contains(function) && !text.contains("0x0000"), "{report} {file}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_are_exact_and_profiles_true_on_perf() {
+    // Asked of the machine as the example will ask it.
+    match stagelight_profiler::cpu().start().map(|session| session.rung().to_owned()) {
+        Ok(rung) if rung == "perf-sigtrap" => {}
+        other => return skip("the example on perf", &format!("a profile here gets {other:?}")),
+    }
+    check("perf-sigtrap");
+}
+
+#[test]
+fn counts_are_exact_and_profiles_true_on_timers() {
+    check("ctimer");
+}
