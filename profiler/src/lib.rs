@@ -1,4 +1,50 @@
-//! PLACEHOLDER
+//! CPU and heap profiles of a running database in which every sample knows the stage, statement, tenant and user that it
+//! was taken in.
+//!
+//! Stages and queries are annotated with [`stagelight`](https://docs.rs/stagelight); this crate is what the database's
+//! *binary* links beside it.
+//!
+//! ```no_run
+//! // In main.rs: jemalloc as the allocator, sampling from the start.
+//! stagelight_profiler::heap_profiler!();
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // curl http://127.0.0.1:6060/debug/pprof/profile?seconds=10 > cpu.pb.gz
+//!     let _server = stagelight_profiler::serve("127.0.0.1:6060")?;
+//!
+//!     // Or from within:
+//!     let profile = stagelight_profiler::cpu().hz(99).run()?;
+//!     for (tenant, ns) in profile.label_totals("tenant") {
+//!         println!("{tenant:20} {} ms", ns / 1_000_000);
+//!     }
+//!     profile.by_label("tenant").write_flamegraph(std::fs::File::create("cpu.svg")?)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # CPU
+//! [`cpu`] samples all threads by their CPU time. What triggers a sample is a **rung**: a perf event that signals the
+//! thread itself (`perf-sigtrap`), or, where a container forbids `perf_event_open`, a timer on the thread's CPU clock
+//! (`ctimer`). The highest that works is taken and named in the profile. Stacks are walked in the signal handler by the
+//! unwind tables that every binary has, so a stock release build gives whole stacks through Rust and C: no frame pointers
+//! and no debug information are needed. Names come from the symbol table: don't strip it.
+//!
+//! While no profile runs there is no event, no timer and no thread.
+//!
+//! # Heap
+//! [`heap_profiler!`] makes jemalloc the allocator, of C code too, and [`heap`](fn@heap) shows who holds the memory that
+//! it sampled.
+//!
+//! # Your responsibilities
+//! - The CPU profiler owns `SIGTRAP` and `SIGPROF` once it ran, and passes on those that aren't its own. Don't replace
+//!   its handlers while a profile runs.
+//! - A handler needs 8 KiB of the stack that it interrupts. Threads with less to spare should block both signals.
+//! - In a dynamic library, thread-locals may allocate at their first use, which a handler can't bear: link this crate
+//!   into the executable.
+//!
+//! # What it is not for
+//! It samples its own process only, on Linux and x86_64; elsewhere it compiles, and profiles say why they can't. It shows
+//! time on the CPU, not time spent waiting.
 
 #[cfg(feature = "control")]
 mod control;
@@ -22,3 +68,10 @@ pub use heap::{HeapBuilder, HeapSession, heap};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};
 pub use profile::{LABELS, Profile, ProfileStats};
+
+/// What parses bytes from outside, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::control::params;
+    pub use crate::heap::dump;
+}

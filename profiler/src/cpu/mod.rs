@@ -27,7 +27,9 @@ mod signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tasks;
 
-pub(crate) use session::{bytes, running, totals};
+#[cfg(feature = "control")]
+pub(crate) use session::running;
+pub(crate) use session::{bytes, totals};
 
 /// What all CPU profiles of the process came to so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +64,6 @@ pub const DURATION: std::ops::RangeInclusive<Duration> =
 ///
 /// Each sample stands for the CPU time that its thread used since the one before. At 99 Hz the profile costs
 /// the process about 0.1 % while it runs, and nothing at all while none runs.
-#[must_use]
 pub fn cpu() -> CpuBuilder {
     CpuBuilder { hz: 99, duration: Duration::from_secs(10), owner: "the program".into() }
 }

@@ -26,6 +26,7 @@ pub(crate) fn bytes() -> usize {
     0
 }
 
+#[cfg(feature = "control")]
 pub(crate) fn running() -> Option<String> {
     None
 }

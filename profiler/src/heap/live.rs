@@ -12,9 +12,12 @@ use super::{allocator_frames, jemalloc, pseudo_frame};
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats, Raw};
 
-/// Live objects and bytes by stack and context, and what they rest on.
+/// Objects and bytes by stack and context.
+type Sums = HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>;
+
+/// The live heap's sums, and what they rest on.
 pub(super) struct Live {
-    sums: HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>,
+    sums: Sums,
     samples: u64,
     complete: u64,
     interval: u64,
@@ -116,7 +119,7 @@ impl Live {
     }
 }
 
-fn finish(kind: Kind, sums: HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>, stats: ProfileStats) -> Profile {
+fn finish(kind: Kind, sums: Sums, stats: ProfileStats) -> Profile {
     let raw = sums.into_iter().map(|((stack, context), values)| Raw { stack, context, values });
     let mut profile = Profile::new(kind, raw.collect(), stats);
     allocator_frames::trim(&mut profile);

@@ -90,7 +90,6 @@ macro_rules! heap_profiler {
 /// ```
 ///
 /// Taking one costs some milliseconds for each 10,000 different stacks; allocation in other threads goes on.
-#[must_use]
 pub fn heap() -> HeapBuilder {
     HeapBuilder { duration: None }
 }

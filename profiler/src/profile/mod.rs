@@ -14,6 +14,7 @@ use crate::symbolize::{self, Frame};
 pub const LABELS: [&str; 6] = ["stage", "component", "statement", "tenant", "user", "database"];
 
 /// What is measured.
+#[cfg_attr(not(feature = "heap"), expect(dead_code, reason = "nothing makes a heap profile"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cpu,

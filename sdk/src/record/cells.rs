@@ -12,11 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Cell64(AtomicU64);
 
 impl Cell64 {
-    #[cfg(test)]
-    pub(crate) const fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value))
-    }
-
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -1,0 +1,12 @@
+//! The query string of the control API: `cargo +nightly fuzz run query_string`
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stagelight_profiler::fuzzing::params;
+
+fuzz_target!(|query: &str| {
+    match params::parse(query) {
+        Ok(params) => assert!(params.hz.is_none_or(|hz| (1..5000).contains(&hz)) && params.by.len() <= 6),
+        Err(sentence) => assert!(sentence.len() < 400 && sentence.lines().count() == 1, "{sentence:?}"),
+    }
+});
