@@ -1,4 +1,6 @@
-//! The query string of the control API: `cargo +nightly fuzz run query_string`
+//! The query string of the control API: `cargo +nightly fuzz run -s none query_string`
+//!
+//! Without a sanitizer: theirs and jemalloc, which the profiler links, both want to be `malloc`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -51,7 +51,7 @@ mod control;
 mod cpu;
 mod error;
 #[cfg(feature = "heap")]
-pub mod heap;
+mod heap;
 mod metrics;
 mod overhead;
 mod profile;
@@ -68,6 +68,15 @@ pub use heap::{HeapBuilder, HeapSession, heap};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};
 pub use profile::{LABELS, Profile, ProfileStats};
+
+/// For what `heap_profiler!` declares. No part of the public interface.
+#[cfg(all(feature = "heap", target_os = "linux"))]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::heap::activation::start;
+    pub use crate::heap::jemalloc::Conf;
+    pub use tikv_jemallocator::Jemalloc;
+}
 
 /// What parses bytes from outside, for the fuzz targets.
 #[cfg(fuzzing)]

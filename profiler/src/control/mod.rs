@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-pub(crate) mod params;
+pub mod params;
 mod profiles;
 mod routes;
 mod status;

@@ -6,28 +6,20 @@ use crate::error::Error;
 use crate::profile::Profile;
 
 #[cfg(target_os = "linux")]
-mod activation;
+pub(crate) mod activation;
 #[cfg(target_os = "linux")]
 mod allocator_frames;
-pub(crate) mod dump;
+pub mod dump;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hook;
 #[cfg(target_os = "linux")]
-mod jemalloc;
+pub(crate) mod jemalloc;
 #[cfg(target_os = "linux")]
 mod live;
 #[cfg(not(target_os = "linux"))]
 #[path = "unsupported.rs"]
 mod live;
 mod pseudo_frame;
-
-#[cfg(target_os = "linux")]
-#[doc(hidden)]
-pub mod __private {
-    pub use super::activation::start;
-    pub use super::jemalloc::Conf;
-    pub use tikv_jemallocator::Jemalloc;
-}
 
 pub(crate) use live::status;
 
@@ -51,7 +43,7 @@ macro_rules! heap_profiler {
     (lg_sample = $lg_sample:literal) => {
         #[cfg(target_os = "linux")]
         const _: () = {
-            use $crate::heap::__private::{Conf, Jemalloc, start};
+            use $crate::__private::{Conf, Jemalloc, start};
 
             const _: () = assert!(10 <= $lg_sample && $lg_sample <= 30, "lg_sample goes from 10 to 30");
 
