@@ -32,8 +32,9 @@
 //! While no profile runs there is no event, no timer and no thread.
 //!
 //! # Heap
-//! [`heap_profiler!`] makes jemalloc the allocator, of C code too, and [`heap`](fn@heap) shows who holds the memory that
-//! it sampled.
+//! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled. The feature
+//! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
+//! a program that wants another turns the feature off.
 //!
 //! # Your responsibilities
 //! - The CPU profiler owns `SIGTRAP` and `SIGPROF` once it ran, and passes on those that aren't its own. Don't replace

@@ -23,7 +23,6 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
             "CPU samples that were taken and not kept, by cause.",
             &[
                 (&[("cause", "ring_full")], totals.ring_full as f64),
-                (&[("cause", "unwinder_busy")], totals.unwinder_busy as f64),
                 (&[("cause", "late_signal")], totals.late as f64),
             ],
         ),

@@ -252,3 +252,91 @@ fn one_profile_runs_at_a_time_and_the_next_starts_afresh() {
         assert!(profile.stats().samples < 400, "a profile holds its own samples alone");
     }
 }
+
+#[test]
+fn a_host_that_installs_a_handler_of_its_own_gets_its_signals_once() {
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+    type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    static FORMER: AtomicUsize = AtomicUsize::new(0);
+
+    /// Passes on to what was there before, as a well-behaved library does.
+    extern "C" fn host(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        SEEN.fetch_add(1, Ordering::Relaxed);
+        let former = FORMER.load(Ordering::Relaxed);
+        if former != libc::SIG_DFL {
+            // SAFETY: the only other handler is Stagelight's, which has this type.
+            unsafe { std::mem::transmute::<usize, Handler>(former)(signal, info, context) };
+        }
+    }
+
+    let test = "a_host_that_installs_a_handler_of_its_own_gets_its_signals_once";
+    if !is_child() {
+        for rung in ["ctimer", "perf-sigtrap"] {
+            if rung == "ctimer" || perf_refused().is_none() {
+                succeed(child(test).env("STAGELIGHT_CPU_RUNG", rung));
+            }
+        }
+        return;
+    }
+    let signal = if cpu().start().unwrap().rung() == "ctimer" { libc::SIGPROF } else { libc::SIGTRAP };
+    // SAFETY: the handler has the type that the flags say.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = host as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        let mut former: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, &raw const action, &raw mut former);
+        FORMER.store(former.sa_sigaction, Ordering::Relaxed);
+    }
+    let session = cpu().hz(499).start().unwrap();
+    for expected in 1..4 {
+        // SAFETY: a signal that has a handler.
+        unsafe { libc::raise(signal) };
+        assert_eq!(SEEN.load(Ordering::Relaxed), expected);
+    }
+    burn_for("host", 200_000_000);
+    let profile = session.stop().unwrap();
+    assert!(profile.stats().samples > 20 && SEEN.load(Ordering::Relaxed) == 3);
+}
+
+#[test]
+fn threads_with_little_stack_are_sampled_and_survive() {
+    let test = "threads_with_little_stack_are_sampled_and_survive";
+    if !is_child() {
+        succeed(child(test).env("STAGELIGHT_CPU_RUNG", "ctimer"));
+        if perf_refused().is_none() {
+            succeed(child(test).env("STAGELIGHT_CPU_RUNG", "perf-sigtrap"));
+        }
+        return;
+    }
+    const STACK: usize = 256 << 10;
+    const LEFT: usize = 20 << 10;
+
+    /// Goes down its stack until little is left, and works there.
+    #[inline(never)]
+    fn descend(start: usize) {
+        let frame = std::hint::black_box([0_u8; 2048]);
+        if start - frame.as_ptr() as usize >= STACK - LEFT {
+            burn_for("little", 300_000_000);
+        } else {
+            descend(start);
+        }
+        std::hint::black_box(frame);
+    }
+
+    let session = cpu().hz(999).start().unwrap();
+    let thread = std::thread::Builder::new().stack_size(STACK);
+    let thread = thread.spawn(|| {
+        // A thread's first touch allocates, for which a debug build of an allocator takes more than we leave it.
+        burn_for("little", 1);
+        let first = std::hint::black_box([0_u8; 1]);
+        descend(first.as_ptr() as usize);
+    });
+    thread.unwrap().join().unwrap();
+    let profile = session.stop().unwrap();
+    assert_eq!(profile.label_totals("tenant")[0].0, "little");
+    let stats = profile.stats();
+    assert!(stats.samples > 50 && stats.complete_stacks >= stats.samples - 1, "{stats:?}");
+}

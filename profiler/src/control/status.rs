@@ -44,7 +44,6 @@ pub(super) async fn status() -> Json<Value> {
             "samples": totals.kept,
             "dropped": {
                 "ring_full": totals.ring_full,
-                "unwinder_busy": totals.unwinder_busy,
                 "late_signal": totals.late,
             },
         },

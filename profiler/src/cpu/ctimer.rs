@@ -3,7 +3,7 @@
 //! The kernel looks at these timers at its own tick (250 times a second on many machines); expirations that it had
 //! no tick for come as the signal's overrun, by which the sample weighs more. Totals stay right at any rate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::handler::{self, Weight};
@@ -22,7 +22,8 @@ static TIMERS: Mutex<Option<Timers>> = Mutex::new(None);
 struct Timers {
     period_ns: u64,
     by_thread: HashMap<i32, libc::c_int>,
-    missed: u64,
+    /// Threads that got none.
+    missed: HashSet<i32>,
     random: u64,
 }
 
@@ -32,7 +33,7 @@ impl Ctimer {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         signal::install(libc::SIGPROF, on_timer, &FORMER)?;
         let random = tasks::cpu_ns(libc::CLOCK_MONOTONIC) | 1;
-        let mut timers = Timers { period_ns, by_thread: HashMap::new(), missed: 0, random };
+        let mut timers = Timers { period_ns, by_thread: HashMap::new(), missed: HashSet::new(), random };
         timers.add(tasks::own()).map_err(|error| Error::Io("timer_create".into(), error))?;
         *TIMERS.lock().unwrap_or_else(PoisonError::into_inner) = Some(timers);
         let mut ctimer = Self(());
@@ -43,11 +44,12 @@ impl Ctimer {
 
     /// Gives threads that came a timer and takes away those of threads that ended.
     pub(super) fn tend(&mut self) {
-        let present = tasks::list();
         if let Some(timers) = &mut *TIMERS.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Under the lock, so that a thread that arms itself meanwhile is not taken for one that ended.
+            let present: HashSet<i32> = tasks::list().into_iter().collect();
             for &tid in &present {
-                if !timers.by_thread.contains_key(&tid) {
-                    timers.add_or_count(tid);
+                if !timers.by_thread.contains_key(&tid) && !timers.missed.contains(&tid) {
+                    timers.add_or_note(tid);
                 }
             }
             timers.by_thread.retain(|tid, timer| {
@@ -61,7 +63,11 @@ impl Ctimer {
     }
 
     pub(super) fn threads_missed(&self) -> u64 {
-        TIMERS.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |timers| timers.missed)
+        TIMERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map_or(0, |timers| timers.missed.len() as u64)
     }
 }
 
@@ -81,17 +87,19 @@ fn on_first_stage(tid: u32) {
         if let Some(stale) = timers.by_thread.remove(&tid) {
             delete(stale);
         }
-        timers.add_or_count(tid);
+        timers.add_or_note(tid);
     }
 }
 
 impl Timers {
-    fn add_or_count(&mut self, tid: i32) {
+    fn add_or_note(&mut self, tid: i32) {
         match self.add(tid) {
             Ok(()) => {}
             // The thread ended between the look and the call.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            Err(_) => self.missed += 1,
+            Err(_) => {
+                self.missed.insert(tid);
+            }
         }
     }
 

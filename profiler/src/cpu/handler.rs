@@ -1,14 +1,15 @@
 //! What runs in a signal handler: from the interrupted registers to a sample in the ring.
 //!
 //! It allocates nothing, locks nothing and calls nothing that is not async-signal-safe. It leaves `errno` as it
-//! was, and it holds on anything that the interrupted code may have been in the midst of.
+//! was, holds on anything that the interrupted code may have been in the midst of, and uses little of its stack: the
+//! walk brings one of its own.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use super::ring::{MAX_FRAMES, Ring};
+use super::ring::Ring;
 use super::tasks;
-use crate::unwind::{End, Registers, walk};
+use crate::unwind::{End, Registers, thread_hint, walk};
 
 /// What the handlers of one session write to.
 pub(super) struct Recorder {
@@ -17,17 +18,12 @@ pub(super) struct Recorder {
     pub(super) number: u64,
     /// CPU time between two samples, in nanoseconds.
     pub(super) period: u64,
-    pub(super) kept: AtomicU64,
-    pub(super) ring_full: AtomicU64,
-    pub(super) unwinder_busy: AtomicU64,
-    /// Time spent in the handler, in nanoseconds of the monotonic clock.
-    pub(super) handler_ns: AtomicU64,
 }
 
 /// How a sample is weighed.
 pub(super) enum Weight {
     /// By the CPU time that the thread used since its last sample: right also where ticks were lost, or fell into
-    /// the kernel while only user code may be sampled.
+    /// the kernel while only user code may be sampled, and after a sample that was refused.
     SinceLast,
     /// By a number of periods that the kernel counted.
     Periods(u64),
@@ -38,8 +34,14 @@ static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
 /// Handlers and readers that may hold a reference to the recorder.
 static USERS: AtomicUsize = AtomicUsize::new(0);
 
+/// Samples that were kept, since the process started: counters never fall, whatever becomes of a session.
+pub(super) static KEPT: AtomicU64 = AtomicU64::new(0);
+/// Samples refused because the drain had fallen behind.
+pub(super) static RING_FULL: AtomicU64 = AtomicU64::new(0);
 /// Signals that arrived when no profile ran.
 pub(super) static LATE: AtomicU64 = AtomicU64::new(0);
+/// Time spent in the handler, in nanoseconds.
+pub(super) static HANDLER_NS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// The session and the thread's CPU time at its last sample in it. Constant and without a destructor, so that
@@ -54,28 +56,35 @@ pub(super) fn arm(recorder: Box<Recorder>) {
 
 /// Calls `look` with the recorder that is armed, if one is.
 pub(super) fn with_armed<R>(look: impl FnOnce(&Recorder) -> R) -> Option<R> {
+    struct User;
+    impl Drop for User {
+        fn drop(&mut self) {
+            USERS.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
     USERS.fetch_add(1, Ordering::SeqCst);
-    // SAFETY: null, or a box that is not taken away while this is counted as running.
-    let result = unsafe { RECORDER.load(Ordering::SeqCst).as_ref() }.map(look);
-    USERS.fetch_sub(1, Ordering::SeqCst);
-    result
+    let _user = User;
+    // SAFETY: null, or a box that is not taken away while this is counted as a user.
+    unsafe { RECORDER.load(Ordering::SeqCst).as_ref() }.map(look)
 }
 
-/// Takes the recorder away once no handler uses it. `None` if none was armed, or if a handler did not end in a
-/// second, which would take a thread stopped in its midst: then the recorder is left to it for ever.
-pub(super) fn disarm() -> Option<Box<Recorder>> {
+/// Takes the recorder away once no handler uses it, and hands it to `last_look`. If a handler did not end in a second,
+/// which would take a thread stopped in its midst, the recorder is left to it for ever.
+pub(super) fn disarm(last_look: impl FnOnce(&Recorder)) {
     let recorder = RECORDER.swap(std::ptr::null_mut(), Ordering::SeqCst);
-    if recorder.is_null() {
-        return None;
-    }
-    for _ in 0..1000 {
-        if USERS.load(Ordering::SeqCst) == 0 {
-            // SAFETY: it came from `Box::into_raw`; handlers that start now find null, and none is running.
-            return Some(unsafe { Box::from_raw(recorder) });
-        }
+    // SAFETY: null, or a box that is only freed below.
+    let Some(armed) = (unsafe { recorder.as_ref() }) else { return };
+    let unused = || USERS.load(Ordering::SeqCst) == 0;
+    let mut tries = 0;
+    while !unused() && tries < 1000 {
         std::thread::sleep(std::time::Duration::from_millis(1));
+        tries += 1;
     }
-    None
+    last_look(armed);
+    if unused() {
+        // SAFETY: it came from `Box::into_raw`; handlers that start now find null, and none is running.
+        drop(unsafe { Box::from_raw(recorder) });
+    }
 }
 
 /// Takes a sample of the calling thread.
@@ -105,31 +114,22 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
             _ => recorder.period.min(thread),
         },
     };
-    let (stage, labels) = stagelight::__private::current();
-    let mut frames = [0; MAX_FRAMES];
-    let (depth, end) = walk(registers, thread_hint(), &mut frames);
-    if end == End::Busy {
-        recorder.unwinder_busy.fetch_add(1, Ordering::Relaxed);
-    } else if recorder.ring.push(|sample| {
-        sample.context = (stage, labels);
+    // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
+    let kept = recorder.ring.push(|sample| {
+        sample.context = stagelight::__private::current();
         sample.weight = weight;
-        sample.complete = end == End::Start;
+        let (depth, end) = walk(registers, thread_hint(), &mut sample.frames);
         sample.depth = depth;
-        sample.frames[..depth].copy_from_slice(&frames[..depth]);
-    }) {
-        recorder.kept.fetch_add(1, Ordering::Relaxed);
-        // After a refused sample the next one carries its weight.
+        sample.complete = end == End::Start;
+    });
+    if kept {
+        KEPT.fetch_add(1, Ordering::Relaxed);
         LAST.set((recorder.number, thread));
     } else {
-        recorder.ring_full.fetch_add(1, Ordering::Relaxed);
+        RING_FULL.fetch_add(1, Ordering::Relaxed);
     }
     let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(start);
-    recorder.handler_ns.fetch_add(spent, Ordering::Relaxed);
+    HANDLER_NS.fetch_add(spent, Ordering::Relaxed);
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
-}
-
-/// A number that a thread keeps for its life: the address of its thread-local, in pages.
-fn thread_hint() -> usize {
-    LAST.with(|last| std::ptr::from_ref(last) as usize >> 12)
 }

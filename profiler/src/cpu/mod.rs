@@ -38,8 +38,6 @@ pub(crate) struct Totals {
     pub(crate) kept: u64,
     /// Samples refused because the drain had fallen behind.
     pub(crate) ring_full: u64,
-    /// Samples refused because more walks ran at once than there are caches.
-    pub(crate) unwinder_busy: u64,
     /// Signals that arrived after their profile had ended.
     pub(crate) late: u64,
     /// Time spent in the handler.

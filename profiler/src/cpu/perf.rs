@@ -1,6 +1,7 @@
 //! The perf rung: a cpu-clock event on every thread that raises SIGTRAP synchronously in the thread whose time ran
 //! out (`attr.sigtrap`, Linux 5.13). New threads inherit it, so none is missed, and nothing is mapped.
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use perf_event_open_sys::{bindings, ioctls};
@@ -29,6 +30,13 @@ impl Perf {
         if tasks::traced() {
             return Err(Error::Refused("a debugger is attached, which would stop at every sample".into()));
         }
+        if kernel() < (6, 1) {
+            return Err(Error::Refused(
+                "a kernel before 6.1 may kill a process whose thread blocks SIGTRAP as its sample falls due"
+                    .into(),
+            ));
+        }
+        spare_descriptors()?;
         signal::install(libc::SIGTRAP, on_trap, &FORMER)?;
         // With the kernel's time if that is permitted: else samples fall on user code alone, and weigh what the
         // thread spent in the kernel as well.
@@ -49,18 +57,27 @@ impl Perf {
         Ok(perf)
     }
 
-    /// Opens an event on each thread. Threads that one with an event starts inherit it; a thread that one without
-    /// starts, in the microseconds between the look at the list and the opening of its parent's event, is missed.
+    /// Opens an event on each thread. Threads that one with an event starts inherit it; those that one without starts
+    /// meanwhile are found by looking again. A thread that has both samples twice as often, each for half the weight.
     fn open_all(&mut self, period_ns: u64) -> Result<(), Error> {
-        for tid in tasks::list() {
-            match open(tid, period_ns, self.user_only) {
-                Ok(event) => self.events.push(event),
-                // The thread ended.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) if self.events.is_empty() => {
-                    return Err(Error::Io("perf_event_open".into(), error));
+        let mut seen = HashSet::new();
+        // A few looks find the children of threads that were not reached yet; a process that goes on making threads
+        // that fast has them inherit by then.
+        for _ in 0..4 {
+            let new: Vec<i32> = tasks::list().into_iter().filter(|&tid| seen.insert(tid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for tid in new {
+                match open(tid, period_ns, self.user_only) {
+                    Ok(event) => self.events.push(event),
+                    // The thread ended.
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(error) if self.events.is_empty() => {
+                        return Err(Error::Io("perf_event_open".into(), error));
+                    }
+                    Err(_) => self.threads_missed += 1,
                 }
-                Err(_) => self.threads_missed += 1,
             }
         }
         Ok(())
@@ -82,6 +99,28 @@ impl Drop for Perf {
             unsafe { ioctls::DISABLE(event.as_raw_fd(), 0) };
         }
     }
+}
+
+/// The running kernel's version; (0, 0) if it does not say.
+fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// Refuses where an event a thread would take more than half of the descriptors that the host has left.
+fn spare_descriptors() -> Result<(), Error> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the place to write to is ours.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
+    let (free, threads) = (limit.rlim_cur.saturating_sub(open), tasks::list().len() as u64);
+    if threads <= free / 2 {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "{threads} threads want a descriptor each, and RLIMIT_NOFILE leaves the process {free}"
+    )))
 }
 
 fn open(tid: i32, period_ns: u64, user_only: bool) -> std::io::Result<OwnedFd> {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Totals;
-use super::drain::{self, Drained};
+use super::drain::{self, Gathered};
 use super::handler::{self, Recorder};
 use super::ring::Ring;
 use super::rung::Rung;
@@ -26,12 +26,6 @@ static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
 /// Bytes of the running profile's ring.
 static RING_BYTES: AtomicU64 = AtomicU64::new(0);
-
-/// What all profiles so far came to.
-static KEPT: AtomicU64 = AtomicU64::new(0);
-static RING_FULL: AtomicU64 = AtomicU64::new(0);
-static UNWINDER_BUSY: AtomicU64 = AtomicU64::new(0);
-static HANDLER_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Who takes a CPU profile at this moment and until when, in a sentence.
 pub(crate) fn running() -> Option<String> {
@@ -52,22 +46,12 @@ pub(crate) fn bytes() -> usize {
 
 /// What all profiles so far came to, the running one included.
 pub(crate) fn totals() -> Totals {
-    // Taken so that no session ends, and with it its recorder, while it is read.
-    let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut totals = Totals {
-        kept: KEPT.load(Ordering::Relaxed),
-        ring_full: RING_FULL.load(Ordering::Relaxed),
-        unwinder_busy: UNWINDER_BUSY.load(Ordering::Relaxed),
+    Totals {
+        kept: handler::KEPT.load(Ordering::Relaxed),
+        ring_full: handler::RING_FULL.load(Ordering::Relaxed),
         late: handler::LATE.load(Ordering::Relaxed),
-        handler: Duration::from_nanos(HANDLER_NS.load(Ordering::Relaxed)),
-    };
-    handler::with_armed(|recorder| {
-        totals.kept += recorder.kept.load(Ordering::Relaxed);
-        totals.ring_full += recorder.ring_full.load(Ordering::Relaxed);
-        totals.unwinder_busy += recorder.unwinder_busy.load(Ordering::Relaxed);
-        totals.handler += Duration::from_nanos(recorder.handler_ns.load(Ordering::Relaxed));
-    });
-    totals
+        handler: Duration::from_nanos(handler::HANDLER_NS.load(Ordering::Relaxed)),
+    }
 }
 
 pub(super) struct Session {
@@ -77,8 +61,37 @@ pub(super) struct Session {
     started: SystemTime,
     start: Instant,
     cpu_start_ns: u64,
+    totals_at_start: Totals,
     stop: Option<Sender<()>>,
-    drain: Option<JoinHandle<Drained>>,
+    drain: Option<JoinHandle<Gathered>>,
+    /// Held from the first moment to the last.
+    _turn: Turn,
+}
+
+/// The right to take the one CPU profile that runs at a time.
+struct Turn;
+
+impl Turn {
+    fn take(owner: String, duration: Option<Duration>) -> Result<Self, Error> {
+        if let Some(running) = running() {
+            return Err(Error::Busy(format!("{running}; one runs at a time")));
+        }
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return Err(Error::Busy("another CPU profile was just started; one runs at a time".into()));
+        }
+        *running = Some(Running { owner, until: duration.map(|duration| Instant::now() + duration) });
+        Ok(Self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Where the drain did not come to it.
+        handler::disarm(|_| ());
+        RING_BYTES.store(0, Ordering::Relaxed);
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -89,40 +102,13 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(super) fn start(hz: u32, duration: Option<Duration>, owner: String) -> Result<Self, Error> {
-        if let Some(running) = running() {
-            return Err(Error::Busy(format!("{running}; one runs at a time")));
-        }
-        {
-            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-            if running.is_some() {
-                return Err(Error::Busy("another CPU profile was just started; one runs at a time".into()));
-            }
-            *running = Some(Running { owner, until: duration.map(|duration| Instant::now() + duration) });
-        }
-        let started = Self::begin(hz);
-        if started.is_err() {
-            handler::disarm();
-            release();
-        }
-        started
-    }
-
-    /// Whatever fails here leaves the caller to disarm.
-    fn begin(hz: u32) -> Result<Self, Error> {
+        let turn = Turn::take(owner, duration)?;
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         unwind::refresh();
         let period = 1_000_000_000 / u64::from(hz);
         let ring = Ring::new(slots(hz));
         RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
-        handler::arm(Box::new(Recorder {
-            ring,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            period,
-            kept: AtomicU64::new(0),
-            ring_full: AtomicU64::new(0),
-            unwinder_busy: AtomicU64::new(0),
-            handler_ns: AtomicU64::new(0),
-        }));
+        handler::arm(Box::new(Recorder { ring, number: NUMBER.fetch_add(1, Ordering::Relaxed), period }));
         // The drain waits for its rung, so that it is among the threads that get a trigger.
         let (stop, stopped) = mpsc::channel();
         let (hand_over, rung) = mpsc::channel::<Rung>();
@@ -130,12 +116,12 @@ impl Session {
             .name("stagelight-cpu".into())
             .spawn(move || match rung.recv() {
                 Ok(rung) => drain::run(rung, &stopped),
-                // No rung could be started; `start` disarms.
-                Err(_) => Drained { gathered: Default::default(), recorder: None, threads_missed: 0 },
+                // No rung could be started.
+                Err(_) => Gathered::default(),
             })
             .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
-        let (started, start) = (SystemTime::now(), Instant::now());
+        let (started, start, totals_at_start) = (SystemTime::now(), Instant::now(), totals());
         let (rung, refused) = Rung::start(period)?;
         let name = rung.name();
         // The drain waits for it.
@@ -147,8 +133,10 @@ impl Session {
             started,
             start,
             cpu_start_ns,
+            totals_at_start,
             stop: Some(stop),
             drain: Some(drain),
+            _turn: turn,
         })
     }
 
@@ -159,46 +147,32 @@ impl Session {
     pub(super) fn finish(mut self) -> Result<Profile, Error> {
         let duration = self.start.elapsed();
         let cpu_end_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
-        let Drained { gathered, recorder, threads_missed } = self
+        let gathered = self
             .end()
             .ok_or_else(|| Error::Unsupported("the CPU profile's drain thread ended early".into()))?;
-        let Some(recorder) = recorder else {
-            return Err(Error::Unsupported("a thread was stopped in the midst of a sample".into()));
-        };
-        let complete = gathered.complete;
+        let totals = totals();
         let stats = ProfileStats {
             rung: self.rung.into(),
             rungs_refused: std::mem::take(&mut self.refused),
-            samples: recorder.kept.load(Ordering::Relaxed),
-            complete_stacks: complete,
+            samples: totals.kept - self.totals_at_start.kept,
+            complete_stacks: gathered.complete,
             dropped: vec![
-                ("ring_full", recorder.ring_full.load(Ordering::Relaxed)),
-                ("unwinder_busy", recorder.unwinder_busy.load(Ordering::Relaxed)),
-                ("threads_missed", threads_missed),
+                ("ring_full", totals.ring_full - self.totals_at_start.ring_full),
+                ("stack_cap", gathered.stack_cap),
+                ("threads_missed", gathered.threads_missed),
             ],
             cpu_time: Duration::from_nanos(cpu_end_ns.saturating_sub(self.cpu_start_ns)),
             started: self.started,
             duration,
-            period: recorder.period as i64,
+            period: 1_000_000_000 / i64::from(self.hz),
         };
         Ok(Profile::new(Kind::Cpu, gathered.into_raw(), stats))
     }
 
     /// Ends sampling once; `None` the second time.
-    fn end(&mut self) -> Option<Drained> {
+    fn end(&mut self) -> Option<Gathered> {
         drop(self.stop.take()?);
-        let drained = self.drain.take()?.join().ok();
-        if let Some(Drained { recorder: Some(recorder), .. }) = &drained {
-            let add = |total: &AtomicU64, of: &AtomicU64| {
-                total.fetch_add(of.load(Ordering::Relaxed), Ordering::Relaxed);
-            };
-            add(&KEPT, &recorder.kept);
-            add(&RING_FULL, &recorder.ring_full);
-            add(&UNWINDER_BUSY, &recorder.unwinder_busy);
-            add(&HANDLER_NS, &recorder.handler_ns);
-        }
-        release();
-        drained
+        self.drain.take()?.join().ok()
     }
 }
 
@@ -206,11 +180,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn release() {
-    RING_BYTES.store(0, Ordering::Relaxed);
-    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Room for what all cores sample in a tenth of a second, five times the drain's interval.

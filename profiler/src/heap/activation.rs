@@ -79,13 +79,23 @@ fn self_test(former: super::hook::Hook) -> Result<(), String> {
     // Sampled for certain but for one case in e^16; untouched, so it uses no memory.
     let size = 16 << jemalloc_lg_sample();
     let before = super::hook::TAKEN.load(Ordering::Relaxed);
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(size)));
+    let mut untouched = Vec::<u8>::new();
+    if untouched.try_reserve_exact(size).is_err() {
+        restore(former)?;
+        return Err(format!("no room for a test allocation of {size} bytes"));
+    }
+    drop(std::hint::black_box(untouched));
     if super::hook::TAKEN.load(Ordering::Relaxed) > before {
         return Ok(());
     }
-    // SAFETY: the hook that jemalloc had before.
-    unsafe { jemalloc::write(c"experimental.hooks.prof_backtrace", former) }?;
+    restore(former)?;
     Err("jemalloc sampled an allocation and did not call our unwinder".into())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn restore(former: super::hook::Hook) -> Result<(), String> {
+    // SAFETY: the hook that jemalloc had before.
+    unsafe { jemalloc::write(c"experimental.hooks.prof_backtrace", former) }
 }
 
 #[cfg(target_arch = "x86_64")]

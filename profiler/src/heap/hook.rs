@@ -33,8 +33,7 @@ pub(super) unsafe extern "C" fn backtrace(frames: *mut *mut c_void, length: *mut
         return;
     };
     let registers = Registers::here();
-    // The stack pointer tells threads apart, and keeps a thread's walks by one cache.
-    let (depth, end) = walk(registers, registers.sp as usize >> 16, room);
+    let (depth, end) = walk(registers, crate::unwind::thread_hint(), room);
     TAKEN.fetch_add(1, Ordering::Relaxed);
     if end == End::Busy {
         UNWINDER_BUSY.fetch_add(1, Ordering::Relaxed);

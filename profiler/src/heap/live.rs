@@ -58,10 +58,11 @@ fn dump_text() -> Result<String, Error> {
     // SAFETY: the manual gives `const char *`, a path, which outlives the call.
     unsafe { jemalloc::write(c"prof.dump", path.as_ptr()) }
         .map_err(|error| Error::Unsupported(format!("jemalloc could not dump its samples: {error}")))?;
-    let mut text = String::new();
+    let mut text = Vec::new();
     // jemalloc opened the file by its path and left our own position at the start.
-    file.read_to_string(&mut text).map_err(|error| Error::Io("the heap dump can't be read".into(), error))?;
-    Ok(text)
+    file.read_to_end(&mut text).map_err(|error| Error::Io("the heap dump can't be read".into(), error))?;
+    // The mapped files at its end may have any name.
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 impl Live {

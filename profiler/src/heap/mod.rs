@@ -62,7 +62,7 @@ macro_rules! heap_profiler {
             #[unsafe(export_name = "_rjem_malloc_conf")]
             pub static PREFIXED_MALLOC_CONF: Conf = CONF;
 
-            // Before `main`, so that no allocation of the program's goes unsampled. It takes well below a
+            // Before `main`, so that all that the program allocates from there on is sampled. It takes well below a
             // millisecond.
             #[used]
             // SAFETY: functions of this type are what the section holds.

@@ -64,7 +64,8 @@ pub struct ProfileStats {
     pub samples: u64,
     /// Those whose stack reaches the thread's start.
     pub complete_stacks: u64,
-    /// Samples that were taken and not kept, and threads that could not be sampled, by cause.
+    /// What is missing, by cause: samples that were taken and not kept (`ring_full`), stacks of samples that count by
+    /// their labels alone (`stack_cap`), threads that could not be sampled (`threads_missed`).
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,
@@ -214,7 +215,7 @@ pub(crate) mod tests {
             rungs_refused: vec!["perf-sigtrap: not permitted".into()],
             samples: 6,
             complete_stacks: 6,
-            dropped: vec![("ring_full", 1), ("unwinder_busy", 0)],
+            dropped: vec![("ring_full", 1), ("stack_cap", 0)],
             cpu_time: Duration::from_millis(6),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             duration: Duration::from_secs(1),

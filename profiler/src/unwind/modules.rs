@@ -128,7 +128,8 @@ impl Object {
                 Table::Copied(bytes.into())
             }
         };
-        let svma = |range: &Range<u64>| range.start - self.bias..range.end - self.bias;
+        let svma =
+            |range: &Range<u64>| range.start.wrapping_sub(self.bias)..range.end.wrapping_sub(self.bias);
         let sections = ExplicitModuleSectionInfo {
             base_svma: 0,
             eh_frame_svma: Some(svma(&self.eh_frame)),

@@ -23,6 +23,12 @@ struct Retired(*mut Modules);
 // SAFETY: a retired pointer is the only one to its modules, but for walks that only read.
 unsafe impl Send for Retired {}
 
+/// What the pointer is shared for.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Modules>();
+};
+
 static STATE: Mutex<State> = Mutex::new(State { generation: (0, 0), retired: Vec::new(), copied_bytes: 0 });
 
 /// Makes walks see the objects that are loaded now. Cheap if nothing changed. Allocates and takes the loader's
@@ -56,9 +62,14 @@ pub(crate) fn bytes() -> usize {
 
 /// Calls `walk` with the modules. `None` before the first refresh.
 pub(super) fn with<R>(walk: impl FnOnce(&Modules) -> R) -> Option<R> {
+    struct Walk;
+    impl Drop for Walk {
+        fn drop(&mut self) {
+            WALKS.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
     WALKS.fetch_add(1, Ordering::SeqCst);
+    let _walk = Walk;
     // SAFETY: null or a boxed value that is not freed before this walk has counted itself out.
-    let result = unsafe { MODULES.load(Ordering::SeqCst).as_ref() }.map(walk);
-    WALKS.fetch_sub(1, Ordering::SeqCst);
-    result
+    unsafe { MODULES.load(Ordering::SeqCst).as_ref() }.map(walk)
 }

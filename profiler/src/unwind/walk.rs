@@ -1,6 +1,8 @@
 //! One walk from a set of registers to the thread's start.
 
-use framehop::x86_64::{Reg, UnwindRegsX86_64};
+use std::cell::Cell;
+
+use framehop::x86_64::UnwindRegsX86_64;
 use framehop::{Error, Unwinder as _};
 
 use super::stack::StackReader;
@@ -12,8 +14,6 @@ pub(crate) struct Registers {
     pub(crate) ip: u64,
     pub(crate) sp: u64,
     pub(crate) bp: u64,
-    /// Registers that a callee keeps and that some functions' frames are found by: rbx, r12 to r15.
-    pub(crate) kept: [u64; 5],
 }
 
 /// How a walk ended.
@@ -40,12 +40,7 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
         caches::with(hint, |cache| {
             let mut stack = StackReader::new(registers.sp);
             let mut read = |address| stack.read(address);
-            let mut regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
-            for (name, value) in
-                [Reg::RBX, Reg::R12, Reg::R13, Reg::R14, Reg::R15].into_iter().zip(registers.kept)
-            {
-                regs.set(name, value);
-            }
+            let regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
             let mut iter = modules.unwinder.iter_frames(registers.ip, regs, cache, &mut read);
             let mut count = 0;
             loop {
@@ -65,6 +60,12 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
     walked.flatten().unwrap_or((0, End::Busy))
 }
 
+/// A number for `walk` that a thread keeps for its life: the address of a thread-local, in pages. Async-signal-safe.
+pub(crate) fn thread_hint() -> usize {
+    thread_local!(static PLACE: Cell<u8> = const { Cell::new(0) });
+    PLACE.with(|place| std::ptr::from_ref(place) as usize >> 12)
+}
+
 impl Registers {
     /// The registers that a signal interrupted.
     ///
@@ -74,12 +75,7 @@ impl Registers {
         // SAFETY: by the caller's promise.
         let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
         let get = |register: libc::c_int| registers[register as usize] as u64;
-        Self {
-            ip: get(libc::REG_RIP),
-            sp: get(libc::REG_RSP),
-            bp: get(libc::REG_RBP),
-            kept: [libc::REG_RBX, libc::REG_R12, libc::REG_R13, libc::REG_R14, libc::REG_R15].map(get),
-        }
+        Self { ip: get(libc::REG_RIP), sp: get(libc::REG_RSP), bp: get(libc::REG_RBP) }
     }
 
     /// The registers of the function into which this is inlined.
@@ -87,26 +83,19 @@ impl Registers {
     #[inline(always)]
     pub(crate) fn here() -> Self {
         let (ip, sp, bp): (u64, u64, u64);
-        let mut kept = [0_u64; 5];
-        // SAFETY: only reads registers, and writes to a place of ours.
+        // SAFETY: only reads registers.
         unsafe {
             std::arch::asm!(
                 "lea {ip}, [rip]",
                 "mov {sp}, rsp",
                 "mov {bp}, rbp",
-                "mov [{kept}], rbx",
-                "mov [{kept} + 8], r12",
-                "mov [{kept} + 16], r13",
-                "mov [{kept} + 24], r14",
-                "mov [{kept} + 32], r15",
                 ip = out(reg) ip,
                 sp = out(reg) sp,
                 bp = out(reg) bp,
-                kept = in(reg) kept.as_mut_ptr(),
-                options(nostack, preserves_flags),
+                options(nostack, nomem, preserves_flags),
             );
         }
-        Self { ip, sp, bp, kept }
+        Self { ip, sp, bp }
     }
 }
 
@@ -146,7 +135,7 @@ mod tests {
         published::refresh();
         let here = Registers::here();
         for (ip, sp, bp) in [(0, 0, 0), (here.ip, 8, 8), (1, u64::MAX - 7, 1), (here.ip, here.sp, u64::MAX)] {
-            let (_, end) = walk(Registers { ip, sp, bp, ..here }, 0, &mut [0; 64]);
+            let (_, end) = walk(Registers { ip, sp, bp }, 0, &mut [0; 64]);
             assert!(matches!(end, End::Lost | End::Start));
         }
     }

@@ -96,6 +96,8 @@ impl fmt::Debug for Collector {
 fn run(stop: &(Mutex<bool>, Condvar), interval: Duration, mut observers: Vec<Observer>) {
     let (stopped, wake) = stop;
     let mut start = snapshot();
+    // No interval is longer than a day, so that no clock overflows.
+    let interval = interval.min(Duration::from_secs(86_400));
     let mut due = Instant::now() + interval;
     loop {
         let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);

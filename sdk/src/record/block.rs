@@ -263,15 +263,15 @@ impl Block {
             };
             sum.cells.resize(OCTAVES * CELLS, 0);
             for (sum, count) in sum.cells[octave * CELLS..].iter_mut().zip(counts) {
-                *sum += count.get();
+                *sum = sum.wrapping_add(count.get());
             }
         }
-        sum.total_ns += cells.total_ns.get();
-        sum.self_ns += cells.self_ns.get();
+        sum.total_ns = sum.total_ns.wrapping_add(cells.total_ns.get());
+        sum.self_ns = sum.self_ns.wrapping_add(cells.self_ns.get());
         sum.max_ns = sum.max_ns.max(cells.max_ns.get());
-        sum.allocated += cells.allocated.get();
-        sum.errors += cells.errors.get();
-        sum.unplaced += cells.unplaced.get();
+        sum.allocated = sum.allocated.wrapping_add(cells.allocated.get());
+        sum.errors = sum.errors.wrapping_add(cells.errors.get());
+        sum.unplaced = sum.unplaced.wrapping_add(cells.unplaced.get());
     }
 
     /// Adds this thread's figures of the label sets below `sums.len()`. Any thread.
@@ -283,11 +283,11 @@ impl Block {
             }
             let words = self.arena[start..].chunks(LABEL_WORDS);
             for (sum, words) in sums.iter_mut().zip(words) {
-                sum.calls += words[LABEL_CALLS].get();
-                sum.errors += words[LABEL_ERRORS].get();
-                sum.total_ns += words[LABEL_TOTAL_NS].get();
+                sum.calls = sum.calls.wrapping_add(words[LABEL_CALLS].get());
+                sum.errors = sum.errors.wrapping_add(words[LABEL_ERRORS].get());
+                sum.total_ns = sum.total_ns.wrapping_add(words[LABEL_TOTAL_NS].get());
                 sum.max_ns = sum.max_ns.max(words[LABEL_MAX_NS].get());
-                sum.allocated += words[LABEL_ALLOCATED].get();
+                sum.allocated = sum.allocated.wrapping_add(words[LABEL_ALLOCATED].get());
             }
         }
     }

@@ -83,7 +83,9 @@ impl StageGuard {
 impl Drop for StageGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(entered) = &self.entered {
+        if let Some(entered) = &self.entered
+            && thread::holds(entered.block)
+        {
             entered.leave(self.failed);
         }
     }
@@ -116,7 +118,7 @@ impl EnteredQuery {
         let call = self.stage.leave(failed);
         let own = Call {
             ns: call.ns.saturating_sub(block.nested_ns.get()),
-            allocated: call.allocated.wrapping_sub(block.nested_allocated.get()),
+            allocated: call.allocated.saturating_sub(block.nested_allocated.get()),
             failed,
         };
         block.record_labels(self.set, call, own);
@@ -173,7 +175,9 @@ impl QueryGuard {
 impl Drop for QueryGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(entered) = &self.entered {
+        if let Some(entered) = &self.entered
+            && thread::holds(entered.stage.block)
+        {
             entered.leave(self.failed);
         }
     }

@@ -1,7 +1,8 @@
 //! The process's table of label sets: the slow path of `labels`, taken at a thread's first sight of a set.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 use super::labels::{KINDS, LabelSet, MAX_SETS};
@@ -20,7 +21,7 @@ const ABSENT: ValueId = 0;
 const OTHER_VALUE: ValueId = 1;
 
 /// The set of a thread that is in no query, and the one of queries for which there is no room at all.
-const NO_LABELS: u32 = 0;
+pub(crate) const NO_LABELS: u32 = 0;
 const ALL_OTHER: u32 = 1;
 
 /// Marks a number under which a query runs whose values were not all kept.
@@ -34,6 +35,24 @@ static SETS: [AtomicPtr<LabelSet>; MAX_SETS] = [const { AtomicPtr::new(std::ptr:
 static COUNT: AtomicU32 = AtomicU32::new(ALL_OTHER + 1);
 
 static INTERNER: LazyLock<RwLock<Interner>> = LazyLock::new(|| RwLock::new(Interner::new()));
+
+/// What label hashes start from: different in each process, so that no client can find labels that share a hash.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+#[inline(always)]
+pub(crate) fn seed() -> u64 {
+    match SEED.load(Ordering::Relaxed) {
+        0 => choose_seed(),
+        seed => seed,
+    }
+}
+
+#[cold]
+fn choose_seed() -> u64 {
+    let random = RandomState::new().build_hasher().finish() | 1;
+    // The first thread's choice holds for all.
+    SEED.compare_exchange(0, random, Ordering::Relaxed, Ordering::Relaxed).err().unwrap_or(random)
+}
 
 /// The labels that a number stands for.
 pub(crate) fn set(number: u32) -> &'static LabelSet {
@@ -61,9 +80,6 @@ pub(crate) fn bytes() -> usize {
 
 /// The number of a set of values, with [`DEGRADED`] if they were not all kept.
 pub(crate) fn number(values: &[&str; KINDS]) -> u64 {
-    if values.iter().all(|value| value.is_empty()) {
-        return u64::from(NO_LABELS);
-    }
     let known = INTERNER.read().unwrap_or_else(PoisonError::into_inner).find(values);
     known.unwrap_or_else(|| INTERNER.write().unwrap_or_else(PoisonError::into_inner).insert(values))
 }

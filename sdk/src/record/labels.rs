@@ -86,6 +86,9 @@ pub(crate) fn intern(block: &Block, values: [&str; KINDS]) -> u32 {
             block.refused.label_length.add(1);
         }
     }
+    if values.iter().all(|value| value.is_empty()) {
+        return interner::NO_LABELS;
+    }
     let hash = hash(&values);
     let pair = hash as usize % (CACHE_ENTRIES / 2) * 2;
     let (first, second) = (&block.label_cache[pair], &block.label_cache[pair + 1]);
@@ -151,7 +154,7 @@ fn hash(values: &[&str; KINDS]) -> u64 {
         let wide = u128::from(hash ^ word) * u128::from(K);
         (wide as u64) ^ (wide >> 64) as u64
     }
-    let mut hash = K;
+    let mut hash = interner::seed();
     for value in values {
         hash = mix(hash, value.len() as u64 ^ K);
         let mut chunks = value.as_bytes().chunks_exact(8);

@@ -1,6 +1,7 @@
 //! All blocks of the process: who holds one, which are free, what was refused for want of one.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::block::Block;
@@ -13,6 +14,9 @@ struct Registry {
     all: Vec<&'static Block>,
     free: Vec<&'static Block>,
 }
+
+/// Whether there was no block for the last thread that asked: then further ones need not queue for the lock.
+static EXHAUSTED: AtomicBool = AtomicBool::new(false);
 
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { all: Vec::new(), free: Vec::new() });
 
@@ -28,9 +32,9 @@ pub type AllocationCounter = fn() -> Option<*const u64>;
 /// Told of each thread, by its id, when it takes a block.
 pub type ThreadObserver = fn(tid: u32);
 
-/// The hooks are kept as addresses of functions, 0 for none.
-static ALLOCATION_COUNTER: AtomicUsize = AtomicUsize::new(0);
-static THREAD_OBSERVER: AtomicUsize = AtomicUsize::new(0);
+/// The hooks are functions, null for none.
+static ALLOCATION_COUNTER: AtomicPtr<()> = AtomicPtr::new(null_mut());
+static THREAD_OBSERVER: AtomicPtr<()> = AtomicPtr::new(null_mut());
 
 /// Names the function that finds a thread's allocation counter. Threads that took their block before keep
 /// what they have, so a binary calls this before its first stage.
@@ -38,29 +42,32 @@ static THREAD_OBSERVER: AtomicUsize = AtomicUsize::new(0);
 /// # Safety
 /// What the function returns must stay valid to read until the calling thread has ended.
 pub unsafe fn set_allocation_counter(find: AllocationCounter) {
-    ALLOCATION_COUNTER.store(find as usize, Ordering::Release);
+    ALLOCATION_COUNTER.store(find as *mut (), Ordering::Release);
 }
 
 /// Names the function that is told of each thread at its first stage. It runs on that thread and must not
 /// enter a stage.
 pub fn set_thread_observer(observe: ThreadObserver) {
-    THREAD_OBSERVER.store(observe as usize, Ordering::Release);
+    THREAD_OBSERVER.store(observe as *mut (), Ordering::Release);
 }
 
 fn allocation_counter() -> Option<AllocationCounter> {
-    let address = ALLOCATION_COUNTER.load(Ordering::Acquire);
-    // SAFETY: the only non-zero value ever stored is an `AllocationCounter`.
-    (address != 0).then(|| unsafe { std::mem::transmute::<usize, AllocationCounter>(address) })
+    let find = ALLOCATION_COUNTER.load(Ordering::Acquire);
+    // SAFETY: all that is ever stored but null is an `AllocationCounter`.
+    (!find.is_null()).then(|| unsafe { std::mem::transmute::<*mut (), AllocationCounter>(find) })
 }
 
 fn thread_observer() -> Option<ThreadObserver> {
-    let address = THREAD_OBSERVER.load(Ordering::Acquire);
-    // SAFETY: the only non-zero value ever stored is a `ThreadObserver`.
-    (address != 0).then(|| unsafe { std::mem::transmute::<usize, ThreadObserver>(address) })
+    let observe = THREAD_OBSERVER.load(Ordering::Acquire);
+    // SAFETY: all that is ever stored but null is a `ThreadObserver`.
+    (!observe.is_null()).then(|| unsafe { std::mem::transmute::<*mut (), ThreadObserver>(observe) })
 }
 
-/// A block for the calling thread: one that another thread left, or a new one.
+/// A block for the calling thread: one that another thread left, or a new one. Refusals after the first are quick.
 pub(crate) fn acquire() -> Option<&'static Block> {
+    if EXHAUSTED.load(Ordering::Relaxed) {
+        return None;
+    }
     let clock = Clock::get();
     let tid = thread_id();
     let allocated = allocation_counter().and_then(|find| find());
@@ -69,14 +76,20 @@ pub(crate) fn acquire() -> Option<&'static Block> {
         match registry.free.pop() {
             Some(block) => block,
             None if registry.all.len() < MAX_BLOCKS => {
-                let block = Block::map()?;
+                let Some(block) = Block::map() else {
+                    EXHAUSTED.store(true, Ordering::Relaxed);
+                    return None;
+                };
                 registry.all.push(block);
                 // So that giving it back never allocates.
                 let missing = registry.all.len() - registry.free.len();
                 registry.free.reserve(missing);
                 block
             }
-            None => return None,
+            None => {
+                EXHAUSTED.store(true, Ordering::Relaxed);
+                return None;
+            }
         }
     };
     block.adopt(tid, allocated, clock);
@@ -90,6 +103,7 @@ pub(crate) fn acquire() -> Option<&'static Block> {
 pub(crate) fn release(block: &'static Block) {
     block.release();
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).free.push(block);
+    EXHAUSTED.store(false, Ordering::Relaxed);
 }
 
 /// Every block there ever was.

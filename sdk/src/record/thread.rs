@@ -33,6 +33,13 @@ pub(crate) fn present() -> Option<&'static Block> {
     unsafe { BLOCK.get().as_ref() }
 }
 
+/// Whether this thread still holds that block. A guard may outlive its thread's hold, within a thread-local that is
+/// destroyed late: by then the block may be another thread's.
+#[inline(always)]
+pub(crate) fn holds(block: &'static Block) -> bool {
+    ptr::eq(BLOCK.get(), block)
+}
+
 /// This thread's block. `None` (counted) if it can't have one.
 #[inline(always)]
 pub(crate) fn block() -> Option<&'static Block> {
