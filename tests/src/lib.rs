@@ -22,7 +22,7 @@ pub fn child(test: &str) -> Command {
     command
 }
 
-/// Runs a command to its end and demands success.
+/// Runs a command to its end and demands success. What it says on standard error is passed on, for `--nocapture`.
 ///
 /// # Panics
 /// If it fails, with what it printed.
@@ -35,6 +35,7 @@ pub fn succeed(command: &mut Command) -> Output {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
     output
 }
 

@@ -50,9 +50,13 @@ macro_rules! heap_profiler {
             #[global_allocator]
             static ALLOCATOR: Jemalloc = Jemalloc;
 
-            // Active only once our unwinder is in place, which `start` sees to.
-            const CONF: Conf =
-                Conf::new(concat!("prof:true,prof_active:false,lg_prof_sample:", $lg_sample, "\0"));
+            // Active only once our unwinder is in place, which `start` sees to. Large sizes in classes, as jemalloc has
+            // always had them: without, 5.3.1 unbiases a sample by its class and counts it by its pages, up to 9 % off.
+            const CONF: Conf = Conf::new(concat!(
+                "prof:true,prof_active:false,disable_large_size_classes:false,lg_prof_sample:",
+                $lg_sample,
+                "\0"
+            ));
 
             // jemalloc goes by either name, according to how it was built.
             // SAFETY: no one else defines these symbols but jemalloc, weakly, for just this use.
