@@ -62,7 +62,10 @@ fn check_against_truth(rung: &str) {
     let complete = stats.complete_stacks as f64 / stats.samples as f64;
     assert!(complete >= 0.99, "{complete} of the stacks reach their thread's start");
     let weighed = profile.total() as f64 / stats.cpu_time.as_nanos() as f64;
-    eprintln!("{rung}: {} samples, {complete:.4} complete, weights {weighed:.4} of the CPU time", stats.samples);
+    eprintln!(
+        "{rung}: {} samples, {complete:.4} complete, weights {weighed:.4} of the CPU time",
+        stats.samples
+    );
     assert!((0.95..=1.05).contains(&weighed), "the weights come to {weighed} of the CPU time");
     assert_eq!(stats.dropped.iter().map(|(_, count)| count).sum::<u64>(), 0);
 
