@@ -4,23 +4,26 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Once;
 
 use serde_json::Value;
 use stagelight_tests::{skip, succeed, target_dir, tool};
 
 /// Runs the example for some seconds on a rung and gives its report.
 fn run(out: &Path, rung: &str) -> (Value, String) {
-    let example = target_dir().join("debug/examples/orders");
-    if !example.exists() {
-        // `cargo test` has built it, unless it was asked for this package alone.
+    // `cargo test` has built it, unless it was asked for this package alone.
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
         succeed(Command::new(env!("CARGO")).args([
             "build",
+            "-q",
             "-p",
             "stagelight-examples",
             "--example",
             "orders",
         ]));
-    }
+    });
+    let example = target_dir().join("debug/examples/orders");
     let mut orders = Command::new(example);
     orders.args(["--seconds", "4", "--threads", "3", "--out"]).arg(out).env("STAGELIGHT_CPU_RUNG", rung);
     let output = succeed(&mut orders);

@@ -35,7 +35,14 @@ pub(crate) enum End {
 /// `hint` is any number that is mostly the same for a thread, such as its id.
 ///
 /// Async-signal-safe and free of allocation.
+///
+/// A walk that interrupts another on the same thread, as a CPU sample within the heap's hook does, starts where that one
+/// did: from the stack that a walk runs on no way leads to the thread's.
 pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (usize, End) {
+    thread_local!(static WALKED: Cell<Option<Registers>> = const { Cell::new(None) });
+    let interrupted = WALKED.get();
+    let registers = interrupted.unwrap_or(registers);
+    WALKED.set(Some(registers));
     let walked = published::with(|modules| {
         caches::with(hint, |cache| {
             let mut stack = StackReader::new(registers.sp);
@@ -57,6 +64,7 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
             }
         })
     });
+    WALKED.set(interrupted);
     walked.flatten().unwrap_or((0, End::Busy))
 }
 
