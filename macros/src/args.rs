@@ -17,10 +17,12 @@ pub(crate) struct StageArgs {
 pub(crate) struct QueryArgs {
     pub(crate) stage: StageArgs,
     /// In the order of `stagelight::LabelKind`.
-    pub(crate) labels: [Option<Expr>; 4],
+    pub(crate) values: [Option<Expr>; 4],
+    /// All of them at once, interned before.
+    pub(crate) labels: Option<Expr>,
 }
 
-/// The names of the labels in the order of [`QueryArgs::labels`].
+/// The names of the labels in the order of [`QueryArgs::values`].
 const LABELS: [&str; 4] = ["key", "tenant", "user", "database"];
 
 /// `component = "…"`.
@@ -114,12 +116,24 @@ impl Parse for QueryArgs {
             if query.stage.take(&arg)? {
                 continue;
             }
+            if arg.name == "labels" {
+                once(&mut query.labels, &arg, arg.expr()?)?;
+                continue;
+            }
             let Some(label) = LABELS.iter().position(|label| arg.name == label) else {
-                return Err(arg.unknown("`key`, `tenant`, `user`, `database`, `name` and `component`"));
+                return Err(
+                    arg.unknown("`key`, `tenant`, `user`, `database`, `labels`, `name` and `component`")
+                );
             };
-            once(&mut query.labels[label], &arg, arg.expr()?)?;
+            once(&mut query.values[label], &arg, arg.expr()?)?;
         }
-        Ok(query)
+        match &query.labels {
+            Some(labels) if query.values.iter().any(Option::is_some) => Err(Error::new_spanned(
+                labels,
+                "`labels` holds all of a query's labels: give it, or single ones",
+            )),
+            _ => Ok(query),
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Block, Error, ItemFn, Result, Signature};
+use syn::{Block, Error, Expr, Ident, ItemFn, Result, Signature, Stmt, Type};
 
 use crate::args::{QueryArgs, StageArgs};
-use crate::returns;
+use crate::returns::{self, Kind};
 
 /// Parses the item, checks it and replaces it by its expansion if recording is compiled in.
 pub(crate) fn attribute(
@@ -56,23 +56,6 @@ fn parse(item: proc_macro::TokenStream, attribute: &str) -> Result<ItemFn> {
 }
 
 fn check(sig: &Signature, attribute: &str) -> Result<()> {
-    if let Some(asyncness) = sig.asyncness {
-        return Err(Error::new_spanned(
-            asyncness,
-            format!(
-                "`#[{attribute}]` can't time an `async fn` yet; put it on the sync functions that it calls"
-            ),
-        ));
-    }
-    if returns::is_future(&sig.output) {
-        return Err(Error::new_spanned(
-            &sig.output,
-            format!(
-                "`#[{attribute}]` can't time a future yet, only the making of it; put it on the sync functions \
-                 that the future calls"
-            ),
-        ));
-    }
     if let Some(constness) = sig.constness {
         return Err(Error::new_spanned(
             constness,
@@ -91,24 +74,27 @@ pub(crate) fn expand_stage(item: &mut ItemFn, args: &StageArgs) -> Result<()> {
     if let Some(skip) = &args.skip {
         return Err(Error::new(skip.span(), "`#[stage(skip)]` only has a meaning within `#[stage_all]`"));
     }
-    let block = stage_body(&item.sig, &item.block, args, None);
-    *item.block = block;
+    *item.block = stage_body(&item.sig, &item.block, args, None);
     Ok(())
 }
 
 pub(crate) fn expand_query(item: &mut ItemFn, args: &QueryArgs) -> Result<()> {
-    let labels = args.labels.iter().map(|label| match label {
-        // The span of the expression, so that a type that is no label is shown there.
-        Some(label) => quote_spanned!(label.span()=> &(#label)),
-        None => quote!(&()),
-    });
-    let labels = quote!(#(, #labels)*);
-    let block = stage_body(&item.sig, &item.block, &args.stage, Some(labels));
-    *item.block = block;
+    let labels = match &args.labels {
+        Some(labels) => quote_spanned!(labels.span()=> #labels),
+        None => {
+            let values = args.values.iter().map(|value| match value {
+                // The span of the expression, so that a type that is no label is shown there.
+                Some(value) => quote_spanned!(value.span()=> &(#value)),
+                None => quote!(&()),
+            });
+            quote!(::stagelight::Labels::new(#(#values),*))
+        }
+    };
+    *item.block = stage_body(&item.sig, &item.block, &args.stage, Some(labels));
     Ok(())
 }
 
-/// The body of a function within a guard. `labels` make it a query.
+/// The body of a function within a guard or, if it is asynchronous, a future's. `labels` make it a query.
 pub(crate) fn stage_body(
     sig: &Signature,
     body: &Block,
@@ -116,10 +102,7 @@ pub(crate) fn stage_body(
     labels: Option<TokenStream>,
 ) -> Block {
     // Names of ours are invisible to the function's own code.
-    let span = Span::mixed_site();
-    let guard = format_ident!("guard", span = span);
-    let result = format_ident!("result", span = span);
-    let stage = format_ident!("__STAGELIGHT_STAGE", span = span);
+    let stage = format_ident!("__STAGELIGHT_STAGE", span = Span::mixed_site());
     let name = match &args.name {
         Some(name) => quote!(#name),
         None => {
@@ -132,36 +115,108 @@ pub(crate) fn stage_body(
         Some(component) => quote!(#component),
         None => quote!(::core::module_path!()),
     };
-    let enter = match &labels {
-        Some(_) => quote!(enter_query),
-        None => quote!(enter),
-    };
-    let prologue = quote_spanned! {span=>
+    let declaration = quote_spanned! {Span::mixed_site()=>
         static #stage: ::stagelight::__private::Stage = ::stagelight::__private::Stage::new(
             #name, #component, ::core::file!(), ::core::line!(),
         );
+    };
+    let work = match Kind::of(sig) {
+        Kind::Sync => sync_body(sig, body, &stage, labels.as_ref()),
+        Kind::Async(output) => {
+            let future = future(&stage, labels.as_ref(), &quote!(async move #body), output.as_ref());
+            quote!(#future.await)
+        }
+        Kind::ReturnsFuture(output) => {
+            let body = quote!(::stagelight::__private::once(move || #body));
+            future(&stage, labels.as_ref(), &body, output.as_ref())
+        }
+        Kind::ReturnsBox(output) => boxed_body(sig, body, &stage, labels.as_ref(), output.as_ref()),
+    };
+    syn::parse_quote!({ #declaration #work })
+}
+
+fn sync_body(sig: &Signature, body: &Block, stage: &Ident, labels: Option<&TokenStream>) -> TokenStream {
+    let span = Span::mixed_site();
+    let guard = format_ident!("guard", span = span);
+    let result = format_ident!("result", span = span);
+    let enter = match labels {
+        Some(labels) => quote!(::stagelight::__private::enter_query(&#stage, || #labels)),
+        None => quote!(::stagelight::__private::enter(&#stage)),
+    };
+    let enter = quote_spanned! {span=>
         #[allow(unused_mut, unused_variables)]
-        let mut #guard = ::stagelight::__private::#enter(&#stage #labels);
+        let mut #guard = #enter;
     };
     let statements = &body.stmts;
     match returns::maybe_result(&sig.output) {
-        None => syn::parse_quote!({ #prologue #(#statements)* }),
+        None => quote!(#enter #(#statements)*),
         Some(ty) => {
-            let epilogue = quote_spanned! {span=>
-                {
-                    #[allow(unused_imports)]
-                    use ::stagelight::__private::NeverFails as _;
-                    if ::stagelight::__private::Outcome(&#result).failed() {
-                        #guard.fail();
-                    }
+            let failed = failed(&quote!(&#result));
+            quote! {
+                #enter
+                let #result: #ty = ::stagelight::__private::once(move || -> #ty #body);
+                if #failed {
+                    #guard.fail();
                 }
                 #result
-            };
-            syn::parse_quote!({
-                #prologue
-                let #result: #ty = ::stagelight::__private::once(move || -> #ty #body);
-                #epilogue
-            })
+            }
         }
     }
+}
+
+/// Whether a value, given by reference, is an `Err`.
+fn failed(value: &TokenStream) -> TokenStream {
+    quote! {{
+        #[allow(unused_imports)]
+        use ::stagelight::__private::NeverFails as _;
+        ::stagelight::__private::Outcome(#value).failed()
+    }}
+}
+
+/// A future that is the stage, or the query, made of another.
+fn future(
+    stage: &Ident,
+    labels: Option<&TokenStream>,
+    future: &TokenStream,
+    output: Option<&Type>,
+) -> TokenStream {
+    let result = format_ident!("result", span = Span::mixed_site());
+    let failed = match output {
+        Some(output) => {
+            let failed = failed(&quote!(#result));
+            quote!(|#result: &#output| #failed)
+        }
+        None => quote!(|_| false),
+    };
+    match labels {
+        // The labels first: the future may take what they are made of.
+        Some(labels) => quote!({
+            let labels = #labels;
+            ::stagelight::__private::query_future(&#stage, labels, #future, #failed)
+        }),
+        None => quote!(::stagelight::__private::stage_future(&#stage, #future, #failed)),
+    }
+}
+
+/// The body of a function that returns a boxed future. Where it ends in `Box::pin(…)`, as `async_trait` writes it, the
+/// future is wrapped within that box; else in another.
+fn boxed_body(
+    sig: &Signature,
+    body: &Block,
+    stage: &Ident,
+    labels: Option<&TokenStream>,
+    output: Option<&Type>,
+) -> TokenStream {
+    if let [statements @ .., Stmt::Expr(Expr::Call(call), None)] = body.stmts.as_slice()
+        && let Expr::Path(path) = &*call.func
+        && path.path.segments.iter().rev().map(|segment| segment.ident.to_string()).take(2).eq(["pin", "Box"])
+        && let Some(inner) = call.args.first()
+    {
+        let (pin, future) = (&call.func, future(stage, labels, &quote!(#inner), output));
+        return quote!(#(#statements)* #pin(#future));
+    }
+    let output_type = &sig.output;
+    let body = quote!(::stagelight::__private::once(move || #output_type #body));
+    let future = future(stage, labels, &body, output);
+    quote!(::std::boxed::Box::pin(#future))
 }

@@ -1,7 +1,11 @@
 //! What a function's return type tells of how to wrap its body.
 
+use syn::punctuated::Punctuated;
 use syn::visit_mut::{VisitMut, visit_type_impl_trait_mut};
-use syn::{PathSegment, ReturnType, Type, TypeImplTrait};
+use syn::{
+    GenericArgument, PathArguments, ReturnType, Signature, Token, Type, TypeImplTrait, TypeParamBound,
+    TypePath,
+};
 
 /// The return type, if it may be a `Result` and can be written as a closure's.
 ///
@@ -20,15 +24,76 @@ pub(crate) fn maybe_result(output: &ReturnType) -> Option<&Type> {
     (!never && !mentions(output).impl_trait).then_some(ty)
 }
 
-/// Whether the function returns a future, as far as its signature shows it.
-pub(crate) fn is_future(output: &ReturnType) -> bool {
-    mentions(output).future
+/// What runs when a function is called.
+pub(crate) enum Kind {
+    Sync,
+    /// An `async fn`, with what it gives, if that can be named in a closure.
+    Async(Option<Type>),
+    /// A function that returns an `impl Future`, with the future's output.
+    ReturnsFuture(Option<Type>),
+    /// A function that returns a boxed future.
+    ReturnsBox(Option<Type>),
+}
+
+impl Kind {
+    /// The kind, as far as the signature shows it: behind an alias a future is not seen, and its making is timed.
+    pub(crate) fn of(sig: &Signature) -> Self {
+        if sig.asyncness.is_some() {
+            return Kind::Async(maybe_result(&sig.output).cloned());
+        }
+        let ReturnType::Type(_, ty) = &sig.output else { return Kind::Sync };
+        match &**ty {
+            Type::ImplTrait(ty) => match future_output(&ty.bounds) {
+                Some(output) => Kind::ReturnsFuture(nameable(output)),
+                None => Kind::Sync,
+            },
+            Type::Path(path) => match boxed_output(path) {
+                Some(output) => Kind::ReturnsBox(nameable(output)),
+                None => Kind::Sync,
+            },
+            _ => Kind::Sync,
+        }
+    }
+}
+
+/// The type, if a closure's parameter can have it and it may be a `Result`.
+fn nameable(output: Option<Type>) -> Option<Type> {
+    let output = ReturnType::Type(Default::default(), Box::new(output?));
+    maybe_result(&output).cloned()
+}
+
+/// The `Output` of the `Future` among some bounds. `Some(None)` if there is a future of which it isn't said.
+fn future_output(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<Option<Type>> {
+    bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Some(None) };
+        Some(arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(assoc.ty.clone()),
+            _ => None,
+        }))
+    })
+}
+
+/// The output of a `Pin<Box<dyn Future<Output = T>>>` or of a `BoxFuture<T>`.
+fn boxed_output(path: &TypePath) -> Option<Option<Type>> {
+    let last = path.path.segments.last()?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    let argument = arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    match (last.ident.to_string().as_str(), argument?) {
+        ("BoxFuture" | "LocalBoxFuture", output) => Some(Some(output.clone())),
+        ("Pin", Type::Path(inner)) => boxed_output(inner),
+        ("Box", Type::TraitObject(object)) => future_output(&object.bounds),
+        _ => None,
+    }
 }
 
 #[derive(Default)]
 struct Mentions {
     impl_trait: bool,
-    future: bool,
 }
 
 fn mentions(output: &ReturnType) -> Mentions {
@@ -41,11 +106,5 @@ impl VisitMut for Mentions {
     fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
         self.impl_trait = true;
         visit_type_impl_trait_mut(self, ty);
-    }
-
-    fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
-        let name = segment.ident.to_string();
-        self.future |= matches!(name.as_str(), "Future" | "BoxFuture" | "LocalBoxFuture");
-        syn::visit_mut::visit_path_segment_mut(self, segment);
     }
 }

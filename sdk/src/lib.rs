@@ -69,13 +69,16 @@ pub mod export;
 mod record;
 
 pub use collect::collector::{Collector, CollectorBuilder, collector};
+pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;
-pub use collect::overhead::Overhead;
+pub use collect::overhead::{Overhead, Prices};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
 pub use collect::window::Window;
+pub use record::context::{Attached, InQuery, QueryContext, WithQuery};
+pub use record::guard::rows;
 pub use record::label_value::LabelValue;
-pub use record::labels::LabelKind;
-pub use record::stage::set_recording;
+pub use record::labels::{LabelKind, LabelSet, Labels};
+pub use record::stage::{Mode, set_mode, set_recording};
 pub use stagelight_macros::{query, stage, stage_all};
 
 /// Times a block as a stage and gives its value: `stage_block!("scan", { … })`.
@@ -105,8 +108,9 @@ macro_rules! stage_block {
 /// For the macros' output and for `stagelight-profiler`. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
     pub use crate::record::guard::{QueryGuard, StageGuard, enter, enter_query};
-    pub use crate::record::labels::{LabelSet, label_set};
+    pub use crate::record::labels::label_set;
     pub use crate::record::outcome::{NeverFails, Outcome, once};
     pub use crate::record::registry::{set_allocation_counter, set_thread_observer};
     pub use crate::record::stage::{Stage, stage_by_id};

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use super::governor::Governor;
 use super::snapshot::snapshot;
 use super::window::Window;
 
@@ -23,13 +24,14 @@ type Observer = Box<dyn FnMut(&Window) + Send>;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn collector() -> CollectorBuilder {
-    CollectorBuilder { interval: Duration::from_secs(1), observers: Vec::new() }
+    CollectorBuilder { interval: Duration::from_secs(1), budget: Some(0.03), observers: Vec::new() }
 }
 
 /// Says how often to look and who is told.
 #[must_use = "call `start`"]
 pub struct CollectorBuilder {
     interval: Duration,
+    budget: Option<f64>,
     observers: Vec<Observer>,
 }
 
@@ -44,6 +46,13 @@ impl CollectorBuilder {
     /// The length of a window, 1 s unless told otherwise; at least 10 ms.
     pub fn every(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// The share of the process's CPU time that recording may take, 0.03 unless told otherwise: beyond it, fewer of the
+    /// queries that cost most are timed, while all are counted. `None` times them all, whatever it costs.
+    pub fn budget(mut self, share: Option<f64>) -> Self {
+        self.budget = share.map(|share| if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) });
         self
     }
 
@@ -63,7 +72,7 @@ impl CollectorBuilder {
         let signal = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("stagelight-collector".into())
-            .spawn(move || run(&signal, self.interval, self.observers))?;
+            .spawn(move || run(&signal, self.interval, self.budget.map(Governor::new), self.observers))?;
         Ok(Collector { stop, thread: Some(thread) })
     }
 }
@@ -93,7 +102,12 @@ impl fmt::Debug for Collector {
     }
 }
 
-fn run(stop: &(Mutex<bool>, Condvar), interval: Duration, mut observers: Vec<Observer>) {
+fn run(
+    stop: &(Mutex<bool>, Condvar),
+    interval: Duration,
+    mut governor: Option<Governor>,
+    mut observers: Vec<Observer>,
+) {
     let (stopped, wake) = stop;
     let mut start = snapshot();
     // No interval is longer than a day, so that no clock overflows.
@@ -106,6 +120,9 @@ fn run(stop: &(Mutex<bool>, Condvar), interval: Duration, mut observers: Vec<Obs
             wake.wait_timeout_while(guard, wait, |stopped| !*stopped).unwrap_or_else(PoisonError::into_inner);
         let last = *guard;
         drop(guard);
+        if let Some(governor) = &mut governor {
+            governor.look();
+        }
         let window = Window::between(&start, snapshot());
         for observe in &mut observers {
             observe(&window);

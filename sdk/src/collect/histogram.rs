@@ -1,55 +1,79 @@
 //! A latency distribution, merged over threads.
 
-use crate::record::octaves::{self, CELLS, OCTAVES};
+use crate::record::octaves::{FINE, Scale};
 
-/// Counts of durations by log-linear cells. A quantile is off by at most 1/64 of its value; the count is
-/// exact and is that of the calls that the histogram rests on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Counts of durations by log-linear cells. A stage's quantiles are off by at most 1/64 of their value, a label's by 1/16.
+///
+/// Where only some calls were timed, each counts for those that it stands for, and the whole is scaled to the exact number
+/// of calls: [`count`](Self::count) is always the number of calls, and [`timed`](Self::timed) says on how many it rests.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// `OCTAVES * CELLS` counts, or none if nothing was recorded.
+    scale: Scale,
+    /// Weighted counts, or none if nothing was timed.
     cells: Vec<u64>,
-    count: u64,
+    /// Their sum.
+    weight: u64,
+    calls: u64,
+    timed: u64,
     max: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new(FINE, Vec::new(), 0, 0, 0)
+    }
+}
+
 impl Histogram {
-    pub(crate) fn new(cells: Vec<u64>, max: u64) -> Self {
-        let count = cells.iter().sum();
-        Self { cells, count, max }
+    pub(crate) fn new(scale: Scale, cells: Vec<u64>, calls: u64, timed: u64, max: u64) -> Self {
+        let weight = cells.iter().sum();
+        Self { scale, cells, weight, calls, timed, max }
     }
 
-    /// Recorded durations.
+    /// Finished calls.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.count
+        self.calls
     }
 
-    /// The longest duration in nanoseconds, exact.
+    /// Calls whose duration was measured.
+    #[must_use]
+    pub fn timed(&self) -> u64 {
+        self.timed
+    }
+
+    /// The longest duration that was measured, in nanoseconds.
     #[must_use]
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// The duration in nanoseconds that a fraction `q` of the calls took at most, within 1.6 %. 0 if nothing
-    /// was recorded; a `q` outside 0 to 1 counts as the nearer end, and `NaN` as 0.
+    /// The duration in nanoseconds that a fraction `q` of the calls took at most. 0 if nothing was timed; a `q` outside 0
+    /// to 1 counts as the nearer end, and `NaN` as 0.
     #[must_use]
     pub fn quantile(&self, q: f64) -> u64 {
-        let rank = ((q.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).max(1);
+        let rank = ((q.clamp(0.0, 1.0) * self.weight as f64).ceil() as u64).max(1);
         let mut seen = 0;
         for (index, &count) in self.cells.iter().enumerate() {
             seen += count;
             if count > 0 && seen >= rank {
-                return octaves::middle(index / CELLS, index % CELLS).min(self.max);
+                let (octave, cell) = (index / self.scale.cells(), index % self.scale.cells());
+                return self.scale.middle(octave, cell).min(self.max);
             }
         }
         self.max
     }
 
-    /// Calls that took less than 2^`exponent` ns, exact: powers of two are borders between cells.
+    /// Calls that took less than 2^`exponent` ns. Exact where all calls were timed: powers of two are borders between
+    /// cells.
     #[must_use]
     pub fn count_below_power(&self, exponent: u32) -> u64 {
-        let (octave, cell) = octaves::place(1_u64.checked_shl(exponent).unwrap_or(u64::MAX));
-        self.cells.iter().take(octave * CELLS + cell).sum()
+        let (octave, cell) = self.scale.place(1_u64.checked_shl(exponent).unwrap_or(u64::MAX));
+        let below: u64 = self.cells.iter().take(octave * self.scale.cells() + cell).sum();
+        if self.weight == self.calls {
+            return below;
+        }
+        (below as f64 * self.calls as f64 / self.weight.max(1) as f64).round() as u64
     }
 
     /// The distribution of what came after `earlier`, a former state of this histogram. Its maximum is that
@@ -62,16 +86,23 @@ impl Histogram {
         }
         let highest = cells.iter().rposition(|&count| count > 0);
         let max = highest.map_or(0, |index| {
-            let (low, width) = octaves::bounds(index / CELLS, index % CELLS);
+            let (low, width) = self.scale.bounds(index / self.scale.cells(), index % self.scale.cells());
             (low + width - 1).min(self.max)
         });
-        Histogram::new(cells, max)
+        let calls = self.calls.saturating_sub(earlier.calls);
+        Histogram::new(self.scale, cells, calls, self.timed.saturating_sub(earlier.timed), max)
     }
 
-    /// Bytes of memory of a histogram that recorded anything.
-    #[must_use]
-    pub fn bytes() -> usize {
-        OCTAVES * CELLS * size_of::<u64>()
+    /// Adds another one of the same scale.
+    pub(crate) fn add(&mut self, cells: &[u64], calls: u64, timed: u64, max: u64) {
+        self.cells.resize(self.cells.len().max(cells.len()), 0);
+        for (sum, count) in self.cells.iter_mut().zip(cells) {
+            *sum += count;
+        }
+        self.weight += cells.iter().sum::<u64>();
+        self.calls += calls;
+        self.timed += timed;
+        self.max = self.max.max(max);
     }
 }
 
@@ -81,12 +112,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(values: &[u64]) -> Histogram {
-        let mut cells = vec![0; OCTAVES * CELLS];
+        let mut cells = vec![0; FINE.octaves() * FINE.cells()];
         for &value in values {
-            let (octave, cell) = octaves::place(value);
-            cells[octave * CELLS + cell] += 1;
+            let (octave, cell) = FINE.place(value);
+            cells[octave * FINE.cells() + cell] += 1;
         }
-        Histogram::new(cells, values.iter().copied().max().unwrap_or(0))
+        let count = values.len() as u64;
+        Histogram::new(FINE, cells, count, count, values.iter().copied().max().unwrap_or(0))
     }
 
     proptest! {
@@ -115,6 +147,17 @@ mod tests {
     fn an_empty_histogram_answers_zero() {
         let empty = Histogram::default();
         assert_eq!((empty.count(), empty.quantile(0.5), empty.max()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_was_timed_stands_for_all_calls() {
+        let mut some = of(&[100, 100, 100, 5000]);
+        // One call in a hundred was timed, each for a hundred; a hundredth more were counted.
+        some.cells.iter_mut().for_each(|count| *count *= 100);
+        let some = Histogram::new(FINE, some.cells, 404, 4, 5000);
+        assert_eq!((some.count(), some.timed()), (404, 4));
+        assert_eq!((some.count_below_power(10), some.count_below_power(40)), (303, 404));
+        assert!((98..=102).contains(&some.quantile(0.7)) && some.quantile(0.8) > 4900);
     }
 
     #[test]

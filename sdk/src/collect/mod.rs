@@ -3,6 +3,7 @@
 //! Nothing here imports from `export`.
 
 pub(crate) mod collector;
+pub(crate) mod governor;
 pub(crate) mod histogram;
 pub(crate) mod overhead;
 pub(crate) mod snapshot;

@@ -8,61 +8,73 @@ use super::snapshot::Snapshot;
 use crate::record::block::Block;
 use crate::record::clock::Clock;
 use crate::record::guard::{Entered, EnteredQuery};
-use crate::record::stage::OTHER;
+use crate::record::labels::intern;
+use crate::record::stage::{Call, OTHER};
 
 /// The estimated cost of recording since the process started.
 #[derive(Clone, Copy, Debug)]
 pub struct Overhead {
-    /// One timed stage, in nanoseconds, measured here.
-    pub stage_ns: f64,
-    /// What a query costs beyond its stage, in nanoseconds, measured here.
-    pub labels_ns: f64,
-    /// Time spent recording: finished calls times the cost of one.
+    /// The prices that it was reckoned with.
+    pub prices: Prices,
+    /// Time spent recording: finished calls times their price.
     pub recording: Duration,
     /// Bytes of memory in blocks and interned labels.
     pub bytes: usize,
 }
 
+/// What recording costs on this machine, in nanoseconds a call, measured with warm caches.
+#[derive(Clone, Copy, Debug)]
+pub struct Prices {
+    /// A stage that is timed.
+    pub timed: f64,
+    /// A stage that is only counted.
+    pub counted: f64,
+    /// What a query costs beyond its stage.
+    pub labels: f64,
+}
+
 impl Snapshot {
-    /// What recording this cost. The first call measures the prices, which takes about a millisecond.
+    /// What recording this cost. The first call measures the prices, which takes some milliseconds.
     #[must_use]
     pub fn overhead(&self) -> Overhead {
-        let (stage_ns, labels_ns) = prices();
+        let prices = prices();
+        let timed: u64 = self.stages.iter().map(|stage| stage.timed).sum();
         let calls: u64 = self.stages.iter().map(|stage| stage.calls).sum();
         let queries: u64 = self.statements.iter().map(|statement| statement.calls).sum();
-        let recording_ns = calls as f64 * stage_ns + queries as f64 * labels_ns;
-        Overhead {
-            stage_ns,
-            labels_ns,
-            recording: Duration::from_nanos(recording_ns as u64),
-            bytes: self.recorder.bytes,
-        }
+        let recording_ns = timed as f64 * prices.timed
+            + calls.saturating_sub(timed) as f64 * prices.counted
+            + queries as f64 * prices.labels;
+        Overhead { prices, recording: Duration::from_nanos(recording_ns as u64), bytes: self.recorder.bytes }
     }
 }
 
-/// Nanoseconds of a stage, and of a query beyond its stage, from a scratch block in which nobody else looks.
-fn prices() -> (f64, f64) {
-    static PRICES: OnceLock<(f64, f64)> = OnceLock::new();
+/// The prices, measured once, in a scratch block in which nobody else looks.
+pub(crate) fn prices() -> Prices {
+    static PRICES: OnceLock<Prices> = OnceLock::new();
     *PRICES.get_or_init(|| {
-        let Some(block) = Block::map() else { return (0.0, 0.0) };
+        let Some(block) = Block::map() else { return Prices { timed: 0.0, counted: 0.0, labels: 0.0 } };
         block.adopt(0, None, Clock::get());
-        let stage = price(block, || black_box(Entered::new(block, OTHER, None)).leave(false).ns);
+        let call = Call { stage: OTHER, timed: true };
+        // Within a root, as nearly all stages are, so that nothing is decided for each.
+        block.set_depth(1);
+        block.set_weight(1);
+        let timed = price(block, || black_box(Entered::new(block, call)).leave(false));
+        block.set_weight(0);
+        let counted = price(block, || black_box(Entered::new(block, call)).leave(false));
         let labels = ["stagelight calibration", "of average length", "", ""];
-        let query = price(block, || {
-            EnteredQuery::new(block, OTHER, black_box(labels)).leave(false);
-            0
-        });
-        (stage, (query - stage).max(0.0))
+        let query =
+            price(block, || EnteredQuery::new(block, call, intern(block, black_box(labels))).leave(false));
+        Prices { timed, counted, labels: (query - timed).max(0.0) }
     })
 }
 
 /// The median of some rounds.
-fn price(block: &Block, mut call: impl FnMut() -> u64) -> f64 {
+fn price(block: &Block, mut call: impl FnMut()) -> f64 {
     const CALLS: u32 = 2_000;
     let mut rounds = [(); 15].map(|()| {
         let start = block.ticks();
         for _ in 0..CALLS {
-            black_box(call());
+            call();
         }
         block.to_ns(block.ticks().saturating_sub(start)) as f64 / f64::from(CALLS)
     });

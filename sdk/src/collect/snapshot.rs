@@ -7,6 +7,8 @@ use super::histogram::Histogram;
 use crate::record::block::{Block, LabelFigures, StageFigures};
 use crate::record::clock::Clock;
 use crate::record::labels::{LabelKind, label_set};
+use crate::record::octaves::{COARSE, FINE};
+use crate::record::stage::Mode;
 use crate::record::{interner, registry, stage};
 
 /// What was recorded since the process started: merged over threads, those that ended included, and
@@ -29,7 +31,8 @@ pub struct Snapshot {
     pub recorder: RecorderStats,
 }
 
-/// The figures of one stage.
+/// The figures of one stage. Counts, errors and bytes are exact. Times rest on the calls that were timed, each of which
+/// stands for those that were not: estimates without bias, exact where all were timed.
 #[derive(Clone, Debug)]
 pub struct StageStats {
     /// The stage's name.
@@ -40,14 +43,26 @@ pub struct StageStats {
     pub file: &'static str,
     /// The line of that call site.
     pub line: u32,
+    /// What is recorded of it at present.
+    pub mode: Mode,
     /// Finished calls.
     pub calls: u64,
+    /// Those that were timed.
+    pub timed: u64,
     /// Calls that returned an `Err`.
     pub errors: u64,
-    /// Time within the stage, its children's included, in nanoseconds.
+    /// Calls that a panic ended.
+    pub panics: u64,
+    /// Time within the stage, its children's included, in nanoseconds. Of an async stage: from its first poll to its end.
     pub total_ns: u64,
-    /// Time within the stage but in no stage below it, in nanoseconds.
+    /// Time within the stage but in no stage below it, in nanoseconds. Of an async stage: while it was polled.
     pub self_ns: u64,
+    /// Of an async stage, time between polls, in nanoseconds.
+    pub awaiting_ns: u64,
+    /// Of an async stage, times that it was polled.
+    pub polls: u64,
+    /// Of an async stage, calls that were dropped before they were done.
+    pub cancelled: u64,
     /// Bytes allocated within the stage, its children's included; 0 where the allocator keeps no count.
     pub alloc_bytes: u64,
     /// The distribution of the calls' total times.
@@ -61,6 +76,8 @@ pub struct LabelStats {
     pub value: String,
     /// Finished queries.
     pub calls: u64,
+    /// Those that were timed, on which the times rest.
+    pub timed: u64,
     /// Queries that returned an `Err`.
     pub errors: u64,
     /// Their time in nanoseconds, without that of queries nested in them: sums over all values are exact.
@@ -69,6 +86,12 @@ pub struct LabelStats {
     pub max_ns: u64,
     /// Bytes allocated within them, without those of queries nested in them.
     pub alloc_bytes: u64,
+    /// Stages entered within them, without those of queries nested in them.
+    pub stages: u64,
+    /// Rows that they reported by [`rows`](crate::rows).
+    pub rows: u64,
+    /// The distribution of their times, all in all.
+    pub histogram: Histogram,
 }
 
 /// What recording uses and what it had to refuse.
@@ -113,6 +136,16 @@ impl Snapshot {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
+    /// The `n` values of a kind of label whose queries have most of something, most first:
+    /// `snapshot.top(LabelKind::Tenant, 10, |tenant| tenant.total_ns)`.
+    #[must_use]
+    pub fn top<K: Ord>(&self, kind: LabelKind, n: usize, by: impl Fn(&LabelStats) -> K) -> Vec<&LabelStats> {
+        let mut all: Vec<&LabelStats> = self.by_label(kind).iter().collect();
+        all.sort_by_key(|stats| std::cmp::Reverse(by(stats)));
+        all.truncate(n);
+        all
+    }
+
     /// Queries by a kind of label.
     #[must_use]
     pub fn by_label(&self, kind: LabelKind) -> &[LabelStats] {
@@ -138,37 +171,66 @@ fn stages(blocks: &[&Block]) -> Vec<StageStats> {
 }
 
 fn stats(stage: &stage::Stage, sum: StageFigures) -> StageStats {
-    let histogram = Histogram::new(sum.cells, sum.max_ns);
+    let calls = sum.timed + sum.untimed;
+    let histogram = Histogram::new(FINE, sum.cells, calls, sum.timed, sum.max_ns);
     StageStats {
         name: stage.name,
         component: stage.component,
         file: stage.file,
         line: stage.line,
-        calls: histogram.count() + sum.unplaced,
+        mode: stage.mode(),
+        calls,
+        timed: sum.timed,
         errors: sum.errors,
+        panics: sum.panics,
         total_ns: sum.total_ns,
         self_ns: sum.self_ns,
+        awaiting_ns: sum.awaiting_ns,
+        polls: sum.polls,
+        cancelled: sum.cancelled,
         alloc_bytes: sum.allocated,
         histogram,
     }
 }
 
-fn labels(blocks: &[&Block]) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
+/// The figures of each label set.
+pub(crate) fn label_sets() -> Vec<LabelFigures> {
+    read_labels(&registry::blocks())
+}
+
+/// Stages entered so far, in all threads.
+pub(crate) fn entered() -> u64 {
+    registry::blocks().iter().map(|block| block.entered.get()).sum()
+}
+
+fn read_labels(blocks: &[&Block]) -> Vec<LabelFigures> {
     let mut sums = vec![LabelFigures::default(); interner::count()];
     for block in blocks {
         block.read_labels(&mut sums);
     }
+    sums
+}
+
+fn labels(blocks: &[&Block]) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
+    let sums = read_labels(blocks);
     LabelKind::ALL.map(|kind| {
         let mut merged: BTreeMap<&str, LabelStats> = BTreeMap::new();
         for (number, sum) in sums.iter().enumerate().filter(|(_, sum)| sum.calls > 0) {
             let value = label_set(number as u32).get(kind);
-            let stats = merged.entry(value).or_default();
-            stats.value = value.to_owned();
+            let stats = merged.entry(value).or_insert_with(|| LabelStats {
+                value: value.to_owned(),
+                histogram: Histogram::new(COARSE, Vec::new(), 0, 0, 0),
+                ..Default::default()
+            });
             stats.calls += sum.calls;
+            stats.timed += sum.timed;
             stats.errors += sum.errors;
             stats.total_ns += sum.total_ns;
             stats.max_ns = stats.max_ns.max(sum.max_ns);
             stats.alloc_bytes += sum.allocated;
+            stats.stages += sum.stages;
+            stats.rows += sum.rows;
+            stats.histogram.add(&sum.cells, sum.calls, sum.timed, sum.max_ns);
         }
         merged.into_values().collect()
     })

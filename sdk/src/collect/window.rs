@@ -46,7 +46,12 @@ fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
     for stage in &mut stages {
         if let Some(before) = before.get(&(stage.component, stage.name)) {
             stage.calls = stage.calls.saturating_sub(before.calls);
+            stage.timed = stage.timed.saturating_sub(before.timed);
             stage.errors = stage.errors.saturating_sub(before.errors);
+            stage.panics = stage.panics.saturating_sub(before.panics);
+            stage.awaiting_ns = stage.awaiting_ns.saturating_sub(before.awaiting_ns);
+            stage.polls = stage.polls.saturating_sub(before.polls);
+            stage.cancelled = stage.cancelled.saturating_sub(before.cancelled);
             stage.total_ns = stage.total_ns.saturating_sub(before.total_ns);
             stage.self_ns = stage.self_ns.saturating_sub(before.self_ns);
             stage.alloc_bytes = stage.alloc_bytes.saturating_sub(before.alloc_bytes);
@@ -64,7 +69,11 @@ fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
     for label in &mut labels {
         if let Some(before) = before.get(label.value.as_str()) {
             label.calls = label.calls.saturating_sub(before.calls);
+            label.timed = label.timed.saturating_sub(before.timed);
             label.errors = label.errors.saturating_sub(before.errors);
+            label.stages = label.stages.saturating_sub(before.stages);
+            label.rows = label.rows.saturating_sub(before.rows);
+            label.histogram = label.histogram.since(&before.histogram);
             label.total_ns = label.total_ns.saturating_sub(before.total_ns);
             label.alloc_bytes = label.alloc_bytes.saturating_sub(before.alloc_bytes);
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::collect::histogram::Histogram;
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
 use crate::export::table::QUANTILES;
 
@@ -16,19 +17,30 @@ fn stage(stage: &StageStats) -> Value {
     let mut object = json!({
         "name": stage.name,
         "component": stage.component,
+        "mode": stage.mode.name(),
         "calls": stage.calls,
+        "timed": stage.timed,
         "errors": stage.errors,
+        "panics": stage.panics,
         "total_ns": stage.total_ns,
         "self_ns": stage.self_ns,
+        "awaiting_ns": stage.awaiting_ns,
+        "polls": stage.polls,
+        "cancelled": stage.cancelled,
         "max_ns": stage.histogram.max(),
         "alloc_bytes": stage.alloc_bytes,
         "file": stage.file,
         "line": stage.line,
     });
-    for (name, q) in QUANTILES {
-        object[format!("{}_ns", name.replace('.', ""))] = stage.histogram.quantile(q).into();
-    }
+    add_quantiles(&mut object, &stage.histogram);
     object
+}
+
+/// `p50_ns` and so on.
+fn add_quantiles(object: &mut Value, histogram: &Histogram) {
+    for (name, q) in QUANTILES {
+        object[format!("{}_ns", name.replace('.', ""))] = histogram.quantile(q).into();
+    }
 }
 
 /// The queries by one label: the value under `name`, then `calls`, `errors`, `total_ns`, `max_ns`,
@@ -39,14 +51,19 @@ pub fn labels(labels: &[LabelStats]) -> Value {
 }
 
 fn label(label: &LabelStats) -> Value {
-    json!({
+    let mut object = json!({
         "name": label.value,
         "calls": label.calls,
+        "timed": label.timed,
         "errors": label.errors,
         "total_ns": label.total_ns,
         "max_ns": label.max_ns,
         "alloc_bytes": label.alloc_bytes,
-    })
+        "stages": label.stages,
+        "rows": label.rows,
+    });
+    add_quantiles(&mut object, &label.histogram);
+    object
 }
 
 /// What recording uses, refused and costs.
@@ -61,8 +78,11 @@ pub fn recorder(snapshot: &Snapshot) -> Value {
         "threads": recorder.threads,
         "blocks": recorder.blocks,
         "bytes": recorder.bytes,
-        "stage_cost_ns": overhead.stage_ns,
-        "labels_cost_ns": overhead.labels_ns,
+        "price_ns": {
+            "timed": overhead.prices.timed,
+            "counted": overhead.prices.counted,
+            "labels": overhead.prices.labels,
+        },
         "recording_ns": overhead.recording.as_nanos() as u64,
         "refused": refused,
     })

@@ -99,6 +99,7 @@ fn label_families(kind: LabelKind, labels: &[LabelStats]) -> Families {
 fn recorder_families(snapshot: &Snapshot) -> Families {
     let recorder = &snapshot.recorder;
     let overhead = snapshot.overhead();
+    let governor = crate::collect::governor::governor();
     let refused = recorder
         .refused
         .iter()
@@ -109,6 +110,21 @@ fn recorder_families(snapshot: &Snapshot) -> Families {
             "What recording had to refuse or to merge, by cause.",
             MetricType::COUNTER,
             refused,
+        ),
+        gauge(
+            "stagelight_governor_budget_ratio",
+            "Share of the process's CPU time that recording may take; 0 if nothing holds it to one.",
+            governor.budget,
+        ),
+        gauge(
+            "stagelight_governor_spent_ratio",
+            "Estimated share that recording took in the last window.",
+            governor.spent,
+        ),
+        gauge(
+            "stagelight_governor_throttled",
+            "Label sets of which not all queries are timed.",
+            governor.throttled as f64,
         ),
         gauge("stagelight_threads", "Threads that record at present.", recorder.threads as f64),
         gauge("stagelight_memory_bytes", "Memory that recording uses.", recorder.bytes as f64),

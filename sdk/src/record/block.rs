@@ -8,47 +8,65 @@
 //! 4. Blocks are never freed. A block that a thread left is taken by the next thread and goes on counting
 //!    from where it stood: counts only grow, and readers take differences.
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 use super::cells::Cell64;
 use super::clock::Clock;
 use super::labels::{CACHE_ENTRIES, CacheEntry, MAX_SETS};
-use super::octaves::{self, CELLS, OCTAVES};
+use super::octaves::{COARSE, FINE, Scale};
 use super::stage::MAX_STAGES;
+
+/// Stages that a thread's path names. Deeper ones are counted and timed like all others; samplers see the last one that
+/// the path has room for.
+pub(crate) const PATH: usize = 64;
 
 /// Label sets a chunk of the arena holds the counters of.
 const SETS_PER_CHUNK: usize = 64;
 const LABEL_CHUNKS: usize = MAX_SETS / SETS_PER_CHUNK;
 const CHUNK_WORDS: usize = SETS_PER_CHUNK * LABEL_WORDS;
 
-/// Words of the arena, 1.25 MiB: all label sets and four octaves for each of 1,024 stages.
-const ARENA_WORDS: usize = LABEL_CHUNKS * CHUNK_WORDS + MAX_STAGES * 4 * CELLS + CELLS;
+/// Words of the arena, 2.5 MiB: all label sets, and octaves for those and the stages that a thread sees much of.
+const ARENA_WORDS: usize = (5 << 20) / 2 / size_of::<u64>();
+
+/// Words of all arenas together, 20 MiB: what Stagelight's memory is bounded by, however many threads there are.
+const ALL_ARENAS_WORDS: usize = (20 << 20) / size_of::<u64>();
+static ALL_ARENAS_USED: AtomicUsize = AtomicUsize::new(0);
 
 const _: () = assert!(MAX_STAGES.is_power_of_two() && MAX_SETS.is_multiple_of(SETS_PER_CHUNK));
-const _: () = assert!(ARENA_WORDS < u32::MAX as usize);
+const _: () = assert!(LABEL_CHUNKS * CHUNK_WORDS < ARENA_WORDS && ARENA_WORDS < u32::MAX as usize);
 const _: () = assert!(size_of::<StageCells>() == 256, "a stage's cells fill four cache lines");
 
-/// What one thread recorded of one stage.
+/// What one thread recorded of one stage. Times are weighted: what one timed call stands for.
 #[repr(C, align(64))]
 struct StageCells {
     total_ns: Cell64,
     self_ns: Cell64,
-    max_ns: Cell64,
     allocated: Cell64,
+    timed: Cell64,
+    untimed: Cell64,
+    max_ns: Cell64,
     errors: Cell64,
-    /// Calls that found the arena full: counted, but in no histogram.
-    unplaced: Cell64,
+    panics: Cell64,
+    /// Async stages: times that they were polled, time between polls, and drops before they were done.
+    polls: Cell64,
+    awaiting_ns: Cell64,
+    cancelled: Cell64,
     /// Where in the arena each octave's cells start; 0 for none yet.
-    octaves: [AtomicU32; OCTAVES],
+    octaves: [AtomicU32; FINE.octaves()],
 }
 
-/// What one thread recorded of one label set: these words, in this order, in the arena.
-const LABEL_WORDS: usize = 5;
+/// What one thread recorded of one label set: these words, in this order, in the arena, and after them where each octave's
+/// cells start.
+const LABEL_WORDS: usize = LABEL_OCTAVES + COARSE.octaves();
 const LABEL_CALLS: usize = 0;
 const LABEL_ERRORS: usize = 1;
 const LABEL_TOTAL_NS: usize = 2;
 const LABEL_MAX_NS: usize = 3;
 const LABEL_ALLOCATED: usize = 4;
+const LABEL_TIMED: usize = 5;
+const LABEL_STAGES: usize = 6;
+const LABEL_ROWS: usize = 7;
+const LABEL_OCTAVES: usize = 8;
 
 /// What a thread had to refuse, by cause.
 #[derive(Debug, Default)]
@@ -64,18 +82,28 @@ pub(crate) struct Refused {
 /// See the module's documentation.
 #[repr(C, align(64))]
 pub(crate) struct Block {
-    /// What the thread is in at this instant: stage number in the upper half, label set in the lower. This
-    /// is the word that the samplers read.
-    current: AtomicU64,
+    /// Stages that the thread is in, and which: what samplers and the active history read.
+    depth: AtomicU32,
+    /// The label set of the query that the thread is in.
+    labels: AtomicU32,
+    /// What a timed call stands for in the query, or outermost stage, that is running; 0 if it is not timed.
+    weight: AtomicU32,
+    tsc: AtomicU32,
     /// Time of the finished children of the stage that is running.
     pub(crate) child_ns: Cell64,
-    /// Time of the finished queries within the query that is running, and bytes allocated in them.
-    pub(crate) nested_ns: Cell64,
-    pub(crate) nested_allocated: Cell64,
     /// The thread's count of allocated bytes, kept by the allocator; points to a constant 0 where none does.
     allocated: AtomicPtr<u64>,
     ns_per_tick: Cell64,
-    tsc: AtomicU32,
+    /// Stage calls so far.
+    pub(crate) entered: Cell64,
+    random: Cell64,
+    path: [AtomicU32; PATH],
+    /// Of the finished queries within the query that is running: their time, allocated bytes and stage calls.
+    pub(crate) nested_ns: Cell64,
+    pub(crate) nested_allocated: Cell64,
+    pub(crate) nested_entered: Cell64,
+    /// Rows that were reported so far.
+    pub(crate) rows: Cell64,
     /// The owner's thread id, 0 while the block is free.
     tid: AtomicU32,
     arena_used: AtomicU32,
@@ -94,27 +122,50 @@ pub(crate) struct StageFigures {
     pub(crate) max_ns: u64,
     pub(crate) allocated: u64,
     pub(crate) errors: u64,
-    pub(crate) unplaced: u64,
-    /// `OCTAVES * CELLS` counts, or none at all.
+    pub(crate) panics: u64,
+    pub(crate) timed: u64,
+    pub(crate) untimed: u64,
+    pub(crate) polls: u64,
+    pub(crate) awaiting_ns: u64,
+    pub(crate) cancelled: u64,
+    /// Weighted counts on the fine scale, or none at all.
     pub(crate) cells: Vec<u64>,
 }
 
 /// Figures of one label set, of one thread or summed over threads.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LabelFigures {
     pub(crate) calls: u64,
     pub(crate) errors: u64,
     pub(crate) total_ns: u64,
     pub(crate) max_ns: u64,
     pub(crate) allocated: u64,
+    pub(crate) timed: u64,
+    pub(crate) stages: u64,
+    pub(crate) rows: u64,
+    /// Weighted counts on the coarse scale, or none at all.
+    pub(crate) cells: Vec<u64>,
 }
 
-/// One finished call.
+/// A finished call that was timed.
 #[derive(Clone, Copy)]
-pub(crate) struct Call {
+pub(crate) struct Timing {
     pub(crate) ns: u64,
-    pub(crate) allocated: u64,
+    /// Without the children's.
+    pub(crate) own_ns: u64,
+    /// What the call stands for.
+    pub(crate) weight: u32,
+}
+
+/// A finished query.
+#[derive(Clone, Copy)]
+pub(crate) struct Query {
     pub(crate) failed: bool,
+    /// These four without what belongs to queries nested in it.
+    pub(crate) allocated: u64,
+    pub(crate) stages: u64,
+    pub(crate) rows: u64,
+    pub(crate) timing: Option<Timing>,
 }
 
 static NO_ALLOCATION_COUNTER: u64 = 0;
@@ -137,13 +188,15 @@ impl Block {
         self.child_ns.set(0);
         self.nested_ns.set(0);
         self.nested_allocated.set(0);
-        self.set_current(0);
+        self.nested_entered.set(0);
+        self.random.add(u64::from(tid) << 32 | self.ticks() & 0xffff_ffff);
+        self.clear();
         self.tid.store(tid, Ordering::Relaxed);
     }
 
     /// Ends the owner's use. Its counts stay.
     pub(crate) fn release(&self) {
-        self.set_current(0);
+        self.clear();
         self.tid.store(0, Ordering::Relaxed);
         self.allocated.store((&raw const NO_ALLOCATION_COUNTER).cast_mut(), Ordering::Relaxed);
     }
@@ -152,15 +205,77 @@ impl Block {
         self.tid.load(Ordering::Relaxed) != 0
     }
 
+    /// The thread is in nothing.
+    fn clear(&self) {
+        self.set_depth(0);
+        self.set_labels(0);
+        self.set_weight(0);
+    }
+
     #[inline(always)]
-    pub(crate) fn current(&self) -> u64 {
-        self.current.load(Ordering::Relaxed)
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth.load(Ordering::Relaxed)
     }
 
     /// Owner only.
     #[inline(always)]
-    pub(crate) fn set_current(&self, word: u64) {
-        self.current.store(word, Ordering::Relaxed);
+    pub(crate) fn set_depth(&self, depth: u32) {
+        self.depth.store(depth, Ordering::Relaxed);
+    }
+
+    /// Owner only: puts a stage on the path and gives the depth before it. A handler that interrupts sees the path with it
+    /// or without it.
+    #[inline(always)]
+    pub(crate) fn push(&self, stage: u32) -> u32 {
+        let depth = self.depth();
+        if let Some(place) = self.path.get(depth as usize) {
+            place.store(stage, Ordering::Relaxed);
+        }
+        compiler_fence(Ordering::Release);
+        self.set_depth(depth + 1);
+        self.entered.add(1);
+        depth
+    }
+
+    #[inline(always)]
+    pub(crate) fn labels(&self) -> u32 {
+        self.labels.load(Ordering::Relaxed)
+    }
+
+    /// Owner only.
+    #[inline(always)]
+    pub(crate) fn set_labels(&self, set: u32) {
+        self.labels.store(set, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Owner only.
+    #[inline(always)]
+    pub(crate) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// The stage and the label set that the thread is in; 0 for none.
+    #[inline]
+    pub(crate) fn current(&self) -> (u32, u32) {
+        let depth = self.depth() as usize;
+        let stage =
+            depth.checked_sub(1).map_or(0, |last| self.path[last.min(PATH - 1)].load(Ordering::Relaxed));
+        (stage, self.labels())
+    }
+
+    /// Owner only: wyrand, good enough to be out of step with any workload.
+    /// Source: W. Yi, <https://github.com/wangyi-fudan/wyhash>.
+    #[inline(always)]
+    pub(crate) fn next_random(&self) -> u64 {
+        self.random.add(0xa076_1d64_78bd_642f);
+        let state = self.random.get();
+        let wide = u128::from(state) * u128::from(state ^ 0xe703_7ed1_a0b4_28db);
+        (wide as u64) ^ (wide >> 64) as u64
     }
 
     /// Owner only: the bytes that this thread has allocated so far.
@@ -183,46 +298,84 @@ impl Block {
 
     /// Owner only: counts one finished call of a stage.
     #[inline(always)]
-    pub(crate) fn record_stage(&self, stage: u32, call: Call, self_ns: u64) {
+    pub(crate) fn record_stage(&self, stage: u32, failed: bool, allocated: u64, timing: Option<Timing>) {
         let cells = &self.stages[stage as usize % MAX_STAGES];
-        cells.total_ns.add(call.ns);
-        cells.self_ns.add(self_ns);
-        cells.allocated.add(call.allocated);
-        cells.max_ns.raise_to(call.ns);
-        if call.failed {
+        cells.allocated.add(allocated);
+        if failed {
             cells.errors.add(1);
         }
-        let (octave, cell) = octaves::place(call.ns);
-        let start = match cells.octaves[octave].load(Ordering::Relaxed) {
-            0 => self.grow(&cells.octaves[octave], CELLS),
+        let Some(Timing { ns, own_ns, weight }) = timing else {
+            cells.untimed.add(1);
+            return;
+        };
+        cells.timed.add(1);
+        cells.total_ns.add(ns.wrapping_mul(u64::from(weight)));
+        cells.self_ns.add(own_ns.wrapping_mul(u64::from(weight)));
+        cells.max_ns.raise_to(ns);
+        let (octave, cell) = FINE.place(ns);
+        self.count(&cells.octaves[octave], FINE.cells(), cell, weight);
+    }
+
+    /// Owner only: notes that a call ended in a panic.
+    #[cold]
+    pub(crate) fn record_panic(&self, stage: u32) {
+        self.stages[stage as usize % MAX_STAGES].panics.add(1);
+    }
+
+    /// Owner only: what only async stages have. `awaiting_ns` is weighted already.
+    #[inline]
+    pub(crate) fn record_async(&self, stage: u32, polls: u64, awaiting_ns: u64, cancelled: bool) {
+        let cells = &self.stages[stage as usize % MAX_STAGES];
+        cells.polls.add(polls);
+        cells.awaiting_ns.add(awaiting_ns);
+        cells.cancelled.add(u64::from(cancelled));
+    }
+
+    /// Owner only: adds a weight to a cell of the octave whose place in the arena `slot` holds.
+    #[inline(always)]
+    fn count(&self, slot: &AtomicU32, cells: usize, cell: usize, weight: u32) {
+        let start = match slot.load(Ordering::Relaxed) {
+            0 => self.grow(slot, cells),
             start => start,
         };
         match self.arena.get(start as usize + cell) {
-            Some(count) if start != 0 => count.add(1),
-            _ => self.unplaced(cells),
+            Some(count) if start != 0 => count.add(u64::from(weight)),
+            _ => self.refused.arena_full.add(1),
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn unplaced(&self, cells: &StageCells) {
-        cells.unplaced.add(1);
-        self.refused.arena_full.add(1);
-    }
-
-    /// Owner only: counts one finished query under its labels, `own` being its call without those of the queries
-    /// within it.
+    /// Owner only: counts one finished query under its labels.
     #[inline(always)]
-    pub(crate) fn record_labels(&self, set: u32, call: Call, own: Call) {
+    pub(crate) fn record_query(&self, set: u32, query: Query) {
         let Some(words) = self.label_words(set) else {
             self.refused.arena_full.add(1);
             return;
         };
         words[LABEL_CALLS].add(1);
-        words[LABEL_ERRORS].add(u64::from(call.failed));
-        words[LABEL_TOTAL_NS].add(own.ns);
-        words[LABEL_MAX_NS].raise_to(call.ns);
-        words[LABEL_ALLOCATED].add(own.allocated);
+        words[LABEL_ERRORS].add(u64::from(query.failed));
+        words[LABEL_ALLOCATED].add(query.allocated);
+        words[LABEL_STAGES].add(query.stages);
+        words[LABEL_ROWS].add(query.rows);
+        if let Some(Timing { ns, own_ns, weight }) = query.timing {
+            words[LABEL_TIMED].add(1);
+            words[LABEL_TOTAL_NS].add(own_ns.wrapping_mul(u64::from(weight)));
+            words[LABEL_MAX_NS].raise_to(ns);
+            let (octave, cell) = COARSE.place(ns);
+            self.count_label(&words[LABEL_OCTAVES + octave], cell, weight);
+        }
+    }
+
+    /// As `count`, for a slot that is a word of the arena itself.
+    #[inline(always)]
+    fn count_label(&self, slot: &Cell64, cell: usize, weight: u32) {
+        let start = match slot.get() {
+            0 => self.grow_label(slot),
+            start => start,
+        };
+        match self.arena.get(start as usize + cell) {
+            Some(count) if start != 0 => count.add(u64::from(weight)),
+            _ => self.refused.arena_full.add(1),
+        }
     }
 
     #[inline(always)]
@@ -238,18 +391,35 @@ impl Block {
         self.arena.get(start..start + LABEL_WORDS)
     }
 
-    /// First touch: takes zeroed words from the arena and notes in `slot` where they start. 0 if it is full.
+    #[cold]
+    #[inline(never)]
+    fn grow_label(&self, slot: &Cell64) -> u64 {
+        let start = u64::from(self.take(COARSE.cells()));
+        slot.set(start);
+        start
+    }
+
+    /// First touch: takes zeroed words from the arena and notes in `slot` where they start. 0 if there are none.
     #[cold]
     #[inline(never)]
     fn grow(&self, slot: &AtomicU32, words: usize) -> u32 {
+        let start = self.take(words);
+        slot.store(start, Ordering::Relaxed);
+        start
+    }
+
+    fn take(&self, words: usize) -> u32 {
         // The first words stay unused, so that 0 can mean "none".
-        let start = self.arena_used.load(Ordering::Relaxed).max(CELLS as u32);
+        let start = self.arena_used.load(Ordering::Relaxed).max(FINE.cells() as u32);
         let end = start + words as u32;
         if end as usize > ARENA_WORDS {
             return 0;
         }
+        if ALL_ARENAS_USED.fetch_add(words, Ordering::Relaxed) + words > ALL_ARENAS_WORDS {
+            ALL_ARENAS_USED.fetch_sub(words, Ordering::Relaxed);
+            return 0;
+        }
         self.arena_used.store(end, Ordering::Relaxed);
-        slot.store(start, Ordering::Relaxed);
         start
     }
 
@@ -258,20 +428,32 @@ impl Block {
         let cells = &self.stages[stage as usize % MAX_STAGES];
         for (octave, start) in cells.octaves.iter().enumerate() {
             let start = start.load(Ordering::Relaxed) as usize;
-            let Some(counts) = self.arena.get(start..start + CELLS).filter(|_| start != 0) else {
-                continue;
-            };
-            sum.cells.resize(OCTAVES * CELLS, 0);
-            for (sum, count) in sum.cells[octave * CELLS..].iter_mut().zip(counts) {
-                *sum = sum.wrapping_add(count.get());
-            }
+            self.read_octave(start, octave, FINE, &mut sum.cells);
         }
-        sum.total_ns = sum.total_ns.wrapping_add(cells.total_ns.get());
-        sum.self_ns = sum.self_ns.wrapping_add(cells.self_ns.get());
         sum.max_ns = sum.max_ns.max(cells.max_ns.get());
-        sum.allocated = sum.allocated.wrapping_add(cells.allocated.get());
-        sum.errors = sum.errors.wrapping_add(cells.errors.get());
-        sum.unplaced = sum.unplaced.wrapping_add(cells.unplaced.get());
+        for (sum, cell) in [
+            (&mut sum.total_ns, &cells.total_ns),
+            (&mut sum.self_ns, &cells.self_ns),
+            (&mut sum.allocated, &cells.allocated),
+            (&mut sum.errors, &cells.errors),
+            (&mut sum.panics, &cells.panics),
+            (&mut sum.timed, &cells.timed),
+            (&mut sum.untimed, &cells.untimed),
+            (&mut sum.polls, &cells.polls),
+            (&mut sum.awaiting_ns, &cells.awaiting_ns),
+            (&mut sum.cancelled, &cells.cancelled),
+        ] {
+            *sum = sum.wrapping_add(cell.get());
+        }
+    }
+
+    fn read_octave(&self, start: usize, octave: usize, scale: Scale, sum: &mut Vec<u64>) {
+        let cells = scale.cells();
+        let Some(counts) = self.arena.get(start..start + cells).filter(|_| start != 0) else { return };
+        sum.resize(scale.octaves() * cells, 0);
+        for (sum, count) in sum[octave * cells..].iter_mut().zip(counts) {
+            *sum = sum.wrapping_add(count.get());
+        }
     }
 
     /// Adds this thread's figures of the label sets below `sums.len()`. Any thread.
@@ -281,13 +463,22 @@ impl Block {
             if start == 0 {
                 continue;
             }
-            let words = self.arena[start..].chunks(LABEL_WORDS);
-            for (sum, words) in sums.iter_mut().zip(words) {
-                sum.calls = sum.calls.wrapping_add(words[LABEL_CALLS].get());
-                sum.errors = sum.errors.wrapping_add(words[LABEL_ERRORS].get());
-                sum.total_ns = sum.total_ns.wrapping_add(words[LABEL_TOTAL_NS].get());
+            for (sum, words) in sums.iter_mut().zip(self.arena[start..].chunks(LABEL_WORDS)) {
+                for (octave, start) in words[LABEL_OCTAVES..].iter().enumerate() {
+                    self.read_octave(start.get() as usize, octave, COARSE, &mut sum.cells);
+                }
                 sum.max_ns = sum.max_ns.max(words[LABEL_MAX_NS].get());
-                sum.allocated = sum.allocated.wrapping_add(words[LABEL_ALLOCATED].get());
+                for (sum, word) in [
+                    (&mut sum.calls, LABEL_CALLS),
+                    (&mut sum.errors, LABEL_ERRORS),
+                    (&mut sum.total_ns, LABEL_TOTAL_NS),
+                    (&mut sum.allocated, LABEL_ALLOCATED),
+                    (&mut sum.timed, LABEL_TIMED),
+                    (&mut sum.stages, LABEL_STAGES),
+                    (&mut sum.rows, LABEL_ROWS),
+                ] {
+                    *sum = sum.wrapping_add(words[word].get());
+                }
             }
         }
     }
@@ -328,8 +519,8 @@ fn map_zeroed() -> Option<*const Block> {
 mod tests {
     use super::*;
 
-    fn call(ns: u64) -> Call {
-        Call { ns, allocated: 8, failed: ns.is_multiple_of(2) }
+    fn timing(ns: u64) -> Option<Timing> {
+        Some(Timing { ns, own_ns: ns / 2, weight: 1 })
     }
 
     #[test]
@@ -337,21 +528,21 @@ mod tests {
         let block = Block::map().unwrap();
         let mut calls = 0;
         for stage in 0..MAX_STAGES as u32 {
-            for octave in 0..OCTAVES as u32 {
-                block.record_stage(stage, call(1 << octave), 1);
+            for octave in 0..FINE.octaves() as u32 {
+                block.record_stage(stage, false, 8, timing(1 << octave));
                 calls += 1;
             }
         }
-        let (mut placed, mut unplaced) = (0, 0);
+        let (mut placed, mut timed) = (0, 0);
         for stage in 0..MAX_STAGES as u32 {
             let mut sum = StageFigures::default();
             block.read_stage(stage, &mut sum);
             placed += sum.cells.iter().sum::<u64>();
-            unplaced += sum.unplaced;
+            timed += sum.timed;
         }
-        assert!(placed > 0 && unplaced > 0);
-        assert_eq!(placed + unplaced, calls);
-        assert_eq!(block.refused.arena_full.get(), unplaced);
+        let refused = block.refused.arena_full.get();
+        assert!(placed > 0 && refused > 0);
+        assert_eq!((placed + refused, timed), (calls, calls));
     }
 
     #[test]
@@ -359,17 +550,32 @@ mod tests {
         let block = Block::map().unwrap();
         for set in 0..MAX_SETS as u32 {
             for _ in 0..=set % 3 {
-                block.record_labels(set, call(u64::from(set)), call(u64::from(set)));
+                let failed = set.is_multiple_of(2);
+                let timing = timing(u64::from(set) * 2);
+                block.record_query(set, Query { failed, allocated: 8, stages: 5, rows: 2, timing });
             }
         }
         let mut sums = vec![LabelFigures::default(); MAX_SETS];
         block.read_labels(&mut sums);
         for (set, sum) in sums.iter().enumerate() {
             let calls = set as u64 % 3 + 1;
-            assert_eq!(sum.calls, calls);
-            assert_eq!(sum.total_ns, calls * set as u64);
+            assert_eq!((sum.calls, sum.timed, sum.total_ns), (calls, calls, calls * set as u64));
             assert_eq!(sum.errors, if set.is_multiple_of(2) { calls } else { 0 });
-            assert_eq!((sum.max_ns, sum.allocated), (set as u64, calls * 8));
+            assert_eq!((sum.max_ns, sum.allocated), (set as u64 * 2, calls * 8));
+            assert_eq!((sum.stages, sum.rows), (calls * 5, calls * 2));
+            let (octave, cell) = COARSE.place(set as u64 * 2);
+            assert_eq!(sum.cells[octave * COARSE.cells() + cell], calls);
         }
+    }
+
+    #[test]
+    fn weights_make_one_timed_call_stand_for_many() {
+        let block = Block::map().unwrap();
+        block.record_stage(3, false, 0, Some(Timing { ns: 100, own_ns: 60, weight: 16 }));
+        block.record_stage(3, true, 7, None);
+        let mut sum = StageFigures::default();
+        block.read_stage(3, &mut sum);
+        assert_eq!((sum.total_ns, sum.self_ns, sum.timed, sum.untimed), (1600, 960, 1, 1));
+        assert_eq!((sum.cells.iter().sum::<u64>(), sum.errors, sum.allocated), (16, 1, 7));
     }
 }

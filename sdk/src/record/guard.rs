@@ -2,58 +2,90 @@
 
 use std::marker::PhantomData;
 
-use super::block::{Block, Call};
-use super::labels::{self, KINDS, LabelValue};
-use super::stage::Stage;
-use super::thread;
+use super::block::{Block, Query, Timing};
+use super::interner::NO_LABELS;
+use super::labels::Labels;
+use super::stage::{Call, Stage};
+use super::{rates, thread};
 
 /// What is remembered between entering a stage and leaving it.
 pub(crate) struct Entered {
     block: &'static Block,
     stage: u32,
-    /// What the thread was in before.
-    outer: u64,
+    /// The path's depth before.
+    depth: u32,
+    /// What the call stands for; 0 if it is not timed.
+    weight: u32,
     /// The children's time that the enclosing stage had gathered.
     outer_child_ns: u64,
     allocated: u64,
     start: u64,
 }
 
+/// What a finished stage leaves for the query that it may be the root of.
+struct Left {
+    allocated: u64,
+    timing: Option<Timing>,
+}
+
 impl Entered {
-    /// `labels` replaces the label set of the enclosing query, which is inherited otherwise.
+    /// Enters a stage. The outermost one of a thread that is in no query decides whether it is timed.
     #[inline(always)]
-    pub(crate) fn new(block: &'static Block, stage: u32, labels: Option<u32>) -> Self {
-        let outer = block.current();
-        let labels = labels.unwrap_or(outer as u32);
-        block.set_current(u64::from(stage) << 32 | u64::from(labels));
-        let outer_child_ns = block.child_ns.get();
-        block.child_ns.set(0);
+    pub(crate) fn new(block: &'static Block, call: Call) -> Self {
+        if block.depth() == 0 && block.labels() == NO_LABELS {
+            block.set_weight(rates::decide(block, NO_LABELS));
+        }
+        Self::within(block, call)
+    }
+
+    /// Enters a stage of what was decided before.
+    #[inline(always)]
+    fn within(block: &'static Block, call: Call) -> Self {
+        let depth = block.push(call.stage);
+        let weight = if call.timed { block.weight() } else { 0 };
         let allocated = block.allocated();
-        // Last, so that the stage's own time has as little of ours in it as can be.
-        Self { block, stage, outer, outer_child_ns, allocated, start: block.ticks() }
+        let (mut outer_child_ns, mut start) = (0, 0);
+        if weight != 0 {
+            outer_child_ns = block.child_ns.get();
+            block.child_ns.set(0);
+            // Last, so that the stage's own time has as little of ours in it as can be.
+            start = block.ticks();
+        }
+        Self { block, stage: call.stage, depth, weight, outer_child_ns, allocated, start }
     }
 
     #[inline(always)]
-    pub(crate) fn leave(&self, failed: bool) -> Call {
+    pub(crate) fn leave(&self, failed: bool) {
+        self.left(failed);
+    }
+
+    #[inline(always)]
+    fn left(&self, failed: bool) -> Left {
         let block = self.block;
-        let ns = block.to_ns(block.ticks().saturating_sub(self.start));
+        let timing = (self.weight != 0).then(|| {
+            let ns = block.to_ns(block.ticks().saturating_sub(self.start));
+            let own_ns = ns.saturating_sub(block.child_ns.get());
+            block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
+            Timing { ns, own_ns, weight: self.weight }
+        });
         let allocated = block.allocated().wrapping_sub(self.allocated);
-        let call = Call { ns, allocated, failed };
-        block.record_stage(self.stage, call, ns.saturating_sub(block.child_ns.get()));
-        block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
-        block.set_current(self.outer);
-        call
+        block.set_depth(self.depth);
+        block.record_stage(self.stage, failed, allocated, timing);
+        if std::thread::panicking() {
+            block.record_panic(self.stage);
+        }
+        Left { allocated, timing }
     }
 }
 
 /// What a call needs to be recorded: `None` if the stage is off or the thread can't record.
 #[inline(always)]
-fn begin(stage: &'static Stage) -> Option<(&'static Block, u32)> {
-    let id = stage.id()?;
-    Some((thread::block()?, id))
+fn begin(stage: &'static Stage) -> Option<(&'static Block, Call)> {
+    let call = stage.call()?;
+    Some((thread::block()?, call))
 }
 
-/// Times the stage that it was made for until it is dropped.
+/// Counts and times the stage that it was made for until it is dropped.
 #[must_use = "the stage ends when this is dropped"]
 pub struct StageGuard {
     entered: Option<Entered>,
@@ -66,7 +98,7 @@ pub struct StageGuard {
 #[inline]
 pub fn enter(stage: &'static Stage) -> StageGuard {
     StageGuard {
-        entered: begin(stage).map(|(block, stage)| Entered::new(block, stage, None)),
+        entered: begin(stage).map(|(block, call)| Entered::new(block, call)),
         failed: false,
         _not_send: PhantomData,
     }
@@ -95,39 +127,71 @@ impl Drop for StageGuard {
 pub(crate) struct EnteredQuery {
     stage: Entered,
     set: u32,
+    outer_labels: u32,
+    outer_weight: u32,
     /// What the queries nested in the enclosing query had gathered.
     outer_nested_ns: u64,
     outer_nested_allocated: u64,
+    outer_nested_entered: u64,
+    entered: u64,
+    rows: u64,
 }
 
 impl EnteredQuery {
     #[inline(always)]
-    pub(crate) fn new(block: &'static Block, stage: u32, labels: [&str; KINDS]) -> Self {
-        let set = labels::intern(block, labels);
+    pub(crate) fn new(block: &'static Block, call: Call, set: u32) -> Self {
+        let (outer_labels, outer_weight) = (block.labels(), block.weight());
+        // Once a query, at its root: what is nested in it inherits.
+        if outer_labels == NO_LABELS {
+            block.set_weight(rates::decide(block, set));
+        }
+        block.set_labels(set);
         let outer_nested_ns = block.nested_ns.get();
         let outer_nested_allocated = block.nested_allocated.get();
+        let outer_nested_entered = block.nested_entered.get();
         block.nested_ns.set(0);
         block.nested_allocated.set(0);
-        let stage = Entered::new(block, stage, Some(set));
-        Self { stage, set, outer_nested_ns, outer_nested_allocated }
+        block.nested_entered.set(0);
+        Self {
+            set,
+            outer_labels,
+            outer_weight,
+            outer_nested_ns,
+            outer_nested_allocated,
+            outer_nested_entered,
+            entered: block.entered.get(),
+            rows: block.rows.get(),
+            stage: Entered::within(block, call),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn leave(&self, failed: bool) {
         let block = self.stage.block;
-        let call = self.stage.leave(failed);
-        let own = Call {
-            ns: call.ns.saturating_sub(block.nested_ns.get()),
-            allocated: call.allocated.saturating_sub(block.nested_allocated.get()),
-            failed,
-        };
-        block.record_labels(self.set, call, own);
-        block.nested_ns.set(self.outer_nested_ns.wrapping_add(call.ns));
-        block.nested_allocated.set(self.outer_nested_allocated.wrapping_add(call.allocated));
+        let Left { allocated, timing } = self.stage.left(failed);
+        let stages = block.entered.get().wrapping_sub(self.entered);
+        let ns = timing.map_or(0, |timing| timing.ns);
+        let timing = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(block.nested_ns.get()), ..t });
+        block.record_query(
+            self.set,
+            Query {
+                failed,
+                allocated: allocated.saturating_sub(block.nested_allocated.get()),
+                stages: stages.saturating_sub(block.nested_entered.get()),
+                rows: block.rows.get().wrapping_sub(self.rows),
+                timing,
+            },
+        );
+        block.rows.set(self.rows);
+        block.nested_ns.set(self.outer_nested_ns.wrapping_add(ns));
+        block.nested_allocated.set(self.outer_nested_allocated.wrapping_add(allocated));
+        block.nested_entered.set(self.outer_nested_entered.wrapping_add(stages));
+        block.set_labels(self.outer_labels);
+        block.set_weight(self.outer_weight);
     }
 }
 
-/// Times the query that it was made for and labels its thread until it is dropped.
+/// Counts and times the query that it was made for, and labels its thread, until it is dropped.
 #[must_use = "the query ends when this is dropped"]
 pub struct QueryGuard {
     entered: Option<EnteredQuery>,
@@ -135,32 +199,11 @@ pub struct QueryGuard {
     _not_send: PhantomData<*const ()>,
 }
 
-/// Enters a query: a stage that is also the root of a statement's execution. Beside what a stage costs, the
-/// labels are hashed and looked up in a cache of the thread's own.
+/// Enters a query: a stage that is also the root of a statement's execution, with labels. `labels` is only called if the
+/// query is recorded.
 #[inline]
-pub fn enter_query<K, T, U, D>(
-    stage: &'static Stage,
-    key: &K,
-    tenant: &T,
-    user: &U,
-    database: &D,
-) -> QueryGuard
-where
-    K: LabelValue + ?Sized,
-    T: LabelValue + ?Sized,
-    U: LabelValue + ?Sized,
-    D: LabelValue + ?Sized,
-{
-    let entered = begin(stage).map(|(block, stage)| {
-        key.with_label(|key| {
-            tenant.with_label(|tenant| {
-                user.with_label(|user| {
-                    database
-                        .with_label(|database| EnteredQuery::new(block, stage, [key, tenant, user, database]))
-                })
-            })
-        })
-    });
+pub fn enter_query(stage: &'static Stage, labels: impl FnOnce() -> Labels) -> QueryGuard {
+    let entered = begin(stage).map(|(block, call)| EnteredQuery::new(block, call, labels().number()));
     QueryGuard { entered, failed: false, _not_send: PhantomData }
 }
 
@@ -180,5 +223,16 @@ impl Drop for QueryGuard {
         {
             entered.leave(self.failed);
         }
+    }
+}
+
+/// Reports rows that the query which the calling thread is in has produced. Outside of a query it does nothing.
+/// Costs a load and a store.
+#[inline]
+pub fn rows(n: u64) {
+    if let Some(block) = thread::present()
+        && block.labels() != NO_LABELS
+    {
+        block.rows.add(n);
     }
 }

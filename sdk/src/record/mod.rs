@@ -10,12 +10,16 @@
 pub(crate) mod block;
 pub(crate) mod cells;
 pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod future;
+pub(crate) mod glob;
 pub(crate) mod guard;
 pub(crate) mod interner;
 pub(crate) mod label_value;
 pub(crate) mod labels;
 pub(crate) mod octaves;
 pub(crate) mod outcome;
+pub(crate) mod rates;
 pub(crate) mod registry;
 pub(crate) mod stage;
 pub(crate) mod thread;

@@ -1,44 +1,62 @@
-//! The arithmetic of the log-linear histogram: which cell a value falls into and what a cell stands for.
+//! The arithmetic of log-linear histograms: which cell a value falls into and what a cell stands for.
 //!
-//! An octave holds the values of one power of two in [`CELLS`] cells of equal width. A cell reports its
-//! middle, so a value is off by at most half a cell, 1/64 = 1.6 %, which is what cells of half that width
-//! that report their edge would give for twice the memory. The first octave is exact.
+//! An octave holds the values of one power of two in cells of equal width. A cell reports its middle, so a value is off by
+//! at most half a cell: with the stages' 32 cells by 1/64 = 1.6 %, which is what cells of half that width that report
+//! their edge would give for twice the memory; with the labels' 8 cells by 1/16. The first octave is exact.
 
-/// Cells an octave.
-pub(crate) const CELLS: usize = 32;
-const CELL_BITS: u32 = CELLS.trailing_zeros();
+/// Values up to 2^43 ns, two and a half hours, are told apart. What is longer counts in the last cell.
+const LARGEST_POWER: u32 = 43;
+const LARGEST: u64 = (1 << LARGEST_POWER) - 1;
 
-/// Octaves a histogram: values up to 2^43 ns, two and a half hours. What is longer counts in the last cell.
-pub(crate) const OCTAVES: usize = 39;
-
-const LARGEST: u64 = (1 << (OCTAVES as u32 - 1 + CELL_BITS)) - 1;
-
-/// The octave and the cell within it for a value.
-#[inline(always)]
-pub(crate) fn place(value: u64) -> (usize, usize) {
-    let value = value.min(LARGEST);
-    if value < CELLS as u64 {
-        return (0, value as usize);
-    }
-    let exponent = 63 - value.leading_zeros();
-    let octave = exponent - CELL_BITS + 1;
-    let cell = (value >> (exponent - CELL_BITS)) as usize & (CELLS - 1);
-    (octave as usize, cell)
+/// How finely an octave is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scale {
+    cell_bits: u32,
 }
 
-/// The smallest value of a cell and its width.
-pub(crate) fn bounds(octave: usize, cell: usize) -> (u64, u64) {
-    if octave == 0 {
-        return (cell as u64, 1);
-    }
-    let width = 1 << (octave - 1);
-    ((CELLS + cell) as u64 * width, width)
-}
+/// The scale of stages.
+pub(crate) const FINE: Scale = Scale { cell_bits: 5 };
+/// The scale of label sets, of which there are many.
+pub(crate) const COARSE: Scale = Scale { cell_bits: 3 };
 
-/// What the values of a cell are reported as.
-pub(crate) fn middle(octave: usize, cell: usize) -> u64 {
-    let (low, width) = bounds(octave, cell);
-    low + width / 2
+impl Scale {
+    /// Cells an octave.
+    pub(crate) const fn cells(self) -> usize {
+        1 << self.cell_bits
+    }
+
+    /// Octaves a histogram.
+    pub(crate) const fn octaves(self) -> usize {
+        (LARGEST_POWER - self.cell_bits + 1) as usize
+    }
+
+    /// The octave and the cell within it for a value.
+    #[inline(always)]
+    pub(crate) const fn place(self, value: u64) -> (usize, usize) {
+        let value = if value > LARGEST { LARGEST } else { value };
+        if value < self.cells() as u64 {
+            return (0, value as usize);
+        }
+        let exponent = 63 - value.leading_zeros();
+        let octave = exponent - self.cell_bits + 1;
+        let cell = (value >> (exponent - self.cell_bits)) as usize & (self.cells() - 1);
+        (octave as usize, cell)
+    }
+
+    /// The smallest value of a cell and its width.
+    pub(crate) fn bounds(self, octave: usize, cell: usize) -> (u64, u64) {
+        if octave == 0 {
+            return (cell as u64, 1);
+        }
+        let width = 1 << (octave - 1);
+        ((self.cells() + cell) as u64 * width, width)
+    }
+
+    /// What the values of a cell are reported as.
+    pub(crate) fn middle(self, octave: usize, cell: usize) -> u64 {
+        let (low, width) = self.bounds(octave, cell);
+        low + width / 2
+    }
 }
 
 #[cfg(test)]
@@ -48,28 +66,34 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_lies_in_its_cell_and_near_its_middle(value in prop_oneof![0..100_u64, 0..=LARGEST, any::<u64>()]) {
-            let (octave, cell) = place(value);
-            prop_assert!(octave < OCTAVES && cell < CELLS);
+        fn a_value_lies_in_its_cell_and_near_its_middle(
+            value in prop_oneof![0..100_u64, 0..=LARGEST, any::<u64>()],
+            scale in prop_oneof![Just(FINE), Just(COARSE)],
+        ) {
+            let (octave, cell) = scale.place(value);
+            prop_assert!(octave < scale.octaves() && cell < scale.cells());
             if value <= LARGEST {
-                let (low, width) = bounds(octave, cell);
+                let (low, width) = scale.bounds(octave, cell);
                 prop_assert!((low..low + width).contains(&value));
-                prop_assert!(middle(octave, cell).abs_diff(value) as f64 <= value as f64 / 64.0 + 0.5);
+                let error = value as f64 / (2 * scale.cells()) as f64 + 0.5;
+                prop_assert!(scale.middle(octave, cell).abs_diff(value) as f64 <= error);
             }
         }
     }
 
     #[test]
     fn cells_follow_each_other_without_gaps() {
-        let mut next = 0;
-        for octave in 0..OCTAVES {
-            for cell in 0..CELLS {
-                let (low, width) = bounds(octave, cell);
-                assert_eq!(low, next);
-                assert_eq!(place(low), (octave, cell));
-                next = low + width;
+        for scale in [FINE, COARSE] {
+            let mut next = 0;
+            for octave in 0..scale.octaves() {
+                for cell in 0..scale.cells() {
+                    let (low, width) = scale.bounds(octave, cell);
+                    assert_eq!(low, next);
+                    assert_eq!(scale.place(low), (octave, cell));
+                    next = low + width;
+                }
             }
+            assert_eq!(next, LARGEST + 1);
         }
-        assert_eq!(next, LARGEST + 1);
     }
 }

@@ -1,7 +1,9 @@
-//! A stage's static descriptor and the registry that gives it its number.
+//! A stage's static descriptor and the registry that gives it its number and its mode.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use super::glob;
 
 /// Numbers that the record path can tell apart. A process has hundreds of stages; past the limit calls are
 /// counted under [`OTHER`].
@@ -10,11 +12,57 @@ pub(crate) const MAX_STAGES: usize = 1024;
 /// The state of a stage that was not touched yet.
 const UNREGISTERED: u32 = 0;
 
-/// Set in the state of a stage that is switched off.
-const OFF: u32 = 1 << 31;
-
 /// The number that all stages past the limit share.
 pub(crate) const OTHER: u32 = 1;
+
+/// A state is the stage's number and, above it, its mode.
+const MODE_SHIFT: u32 = 30;
+const NUMBER_MASK: u32 = (1 << MODE_SHIFT) - 1;
+
+/// What is recorded of a stage's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are counted, and timed as often as their query is. So every stage begins.
+    #[default]
+    Time = 0,
+    /// They are counted and label their thread, and no clock is read for them.
+    Count = 1,
+    /// Nothing: a load and a branch a call.
+    Off = 2,
+}
+
+impl Mode {
+    fn of(state: u32) -> Self {
+        match state >> MODE_SHIFT {
+            0 => Mode::Time,
+            1 => Mode::Count,
+            _ => Mode::Off,
+        }
+    }
+
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Time => "time",
+            Mode::Count => "count",
+            Mode::Off => "off",
+        }
+    }
+
+    /// The mode of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Mode::Time, Mode::Count, Mode::Off].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// What the record path must know to record one call.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) stage: u32,
+    pub(crate) timed: bool,
+}
 
 /// A named region of code: one static descriptor per call site, made by the macros.
 ///
@@ -25,7 +73,7 @@ pub struct Stage {
     pub(crate) component: &'static str,
     pub(crate) file: &'static str,
     pub(crate) line: u32,
-    /// The stage's number, and whether it is off: all that entering it must know, in one load.
+    /// All that entering the stage must know, in one load.
     state: AtomicU32,
 }
 
@@ -36,14 +84,22 @@ impl Stage {
         Self { name, component, file, line, state: AtomicU32::new(UNREGISTERED) }
     }
 
-    /// This stage's number, at least 1, or `None` if it is off.
+    /// How to record a call, or `None` if the stage is off.
     #[inline(always)]
-    pub(crate) fn id(&'static self) -> Option<u32> {
+    pub(crate) fn call(&'static self) -> Option<Call> {
         let state = match self.state.load(Ordering::Relaxed) {
             UNREGISTERED => self.register(),
             state => state,
         };
-        (state & OFF == 0).then_some(state)
+        if state >> MODE_SHIFT >= Mode::Off as u32 {
+            return None;
+        }
+        Some(Call { stage: state & NUMBER_MASK, timed: state >> MODE_SHIFT == Mode::Time as u32 })
+    }
+
+    /// What is recorded of the stage at present.
+    pub(crate) fn mode(&self) -> Mode {
+        Mode::of(self.state.load(Ordering::Relaxed))
     }
 
     /// First touch: takes a lock and allocates.
@@ -56,18 +112,17 @@ impl Stage {
         if known != UNREGISTERED {
             return known;
         }
-        let Registry { stages, overflow, off } = &mut *registry;
-        if stages.is_empty() {
-            stages.push(&OTHER_STAGE);
+        if registry.stages.is_empty() {
+            registry.stages.push(&OTHER_STAGE);
         }
-        let id = if stages.len() + 1 < MAX_STAGES {
-            stages.push(self);
-            stages.len() as u32
+        let number = if registry.stages.len() + 1 < MAX_STAGES {
+            registry.stages.push(self);
+            registry.stages.len() as u32
         } else {
-            overflow.push(self);
+            registry.overflow.push(self);
             OTHER
         };
-        let state = if *off { id | OFF } else { id };
+        let state = number | (registry.mode_of(self) as u32) << MODE_SHIFT;
         self.state.store(state, Ordering::Relaxed);
         state
     }
@@ -78,7 +133,32 @@ struct Registry {
     stages: Vec<&'static Stage>,
     /// The stages that share [`OTHER`].
     overflow: Vec<&'static Stage>,
+    /// Patterns and modes, the latest last: it decides. They hold for stages that come later, too.
+    rules: Vec<(String, Mode)>,
     off: bool,
+}
+
+impl Registry {
+    fn mode_of(&self, stage: &Stage) -> Mode {
+        if self.off {
+            return Mode::Off;
+        }
+        let rule = self.rules.iter().rev().find(|(pattern, _)| matches(pattern, stage));
+        rule.map_or(Mode::Time, |&(_, mode)| mode)
+    }
+
+    fn apply(&self) {
+        for stage in self.stages.iter().chain(&self.overflow) {
+            let number = stage.state.load(Ordering::Relaxed) & NUMBER_MASK;
+            stage.state.store(number | (self.mode_of(stage) as u32) << MODE_SHIFT, Ordering::Relaxed);
+        }
+    }
+}
+
+/// By name, or by component and name parted by `::`.
+fn matches(pattern: &str, stage: &Stage) -> bool {
+    glob::matches(pattern, stage.name)
+        || glob::matches(pattern, &format!("{}::{}", stage.component, stage.name))
 }
 
 /// Switches recording on or off for the whole process; it is on at the start. Calls that are running finish as
@@ -86,16 +166,32 @@ struct Registry {
 pub fn set_recording(on: bool) {
     let mut registry = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
     registry.off = !on;
-    for stage in registry.stages.iter().chain(&registry.overflow) {
-        let id = stage.state.load(Ordering::Relaxed) & !OFF;
-        stage.state.store(if on { id } else { id | OFF }, Ordering::Relaxed);
+    registry.apply();
+}
+
+/// Says what is recorded of the stages whose name, or component and name as `component::name`, a pattern matches: `*` is
+/// any text, `?` any character. Holds at once, for stages that come later too, and until a later call says otherwise.
+/// Gives the number of stages that it matches at present.
+///
+/// ```
+/// use stagelight::Mode;
+/// stagelight::set_mode("storage::*", Mode::Count);
+/// ```
+pub fn set_mode(pattern: &str, mode: Mode) -> usize {
+    let mut registry = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    // What a later rule repeats has no effect any more.
+    registry.rules.retain(|(known, _)| known != pattern && pattern != "*");
+    if (pattern, mode) != ("*", Mode::Time) {
+        registry.rules.push((pattern.to_owned(), mode));
     }
+    registry.apply();
+    registry.stages.iter().chain(&registry.overflow).filter(|stage| matches(pattern, stage)).count()
 }
 
 static OTHER_STAGE: Stage = Stage::new("other", "stagelight", file!(), line!());
 
 static STAGES: Mutex<Registry> =
-    Mutex::new(Registry { stages: Vec::new(), overflow: Vec::new(), off: false });
+    Mutex::new(Registry { stages: Vec::new(), overflow: Vec::new(), rules: Vec::new(), off: false });
 
 /// All stages that were touched so far; the one with number n at index n - 1.
 pub(crate) fn registered() -> Vec<&'static Stage> {

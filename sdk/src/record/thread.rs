@@ -68,11 +68,10 @@ fn first_touch() -> Option<&'static Block> {
 
 /// The number of the stage and of the label set that the calling thread is in; 0 for none.
 ///
-/// Async-signal-safe: two loads, no lock, no allocation. This is how the samplers join a sample to the
+/// Async-signal-safe: four loads, no lock, no allocation. This is how the samplers join a sample to the
 /// query that it was taken in.
 #[must_use]
 #[inline]
 pub fn current() -> (u32, u32) {
-    let word = present().map_or(0, Block::current);
-    ((word >> 32) as u32, word as u32)
+    present().map_or((0, 0), Block::current)
 }

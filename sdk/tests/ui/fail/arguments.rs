@@ -24,6 +24,9 @@ fn labels_belong_to_queries() {}
 #[query(key = )]
 fn no_expression() {}
 
+#[query(labels = handle, tenant = "acme")]
+fn labels_and_one_more() {}
+
 #[stage_all(name = "x")]
 impl Store {}
 

@@ -11,4 +11,7 @@ fn no_such_field(statement: &Tenant) {}
 #[query(user = missing)]
 fn no_such_argument() {}
 
+#[query(labels = "not interned")]
+fn not_labels() {}
+
 fn main() {}

@@ -2,6 +2,9 @@
 #![deny(warnings)]
 
 use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
 use stagelight::{query, stage, stage_all};
 
 #[stage]
@@ -116,7 +119,50 @@ mod nested {
     }
 }
 
+#[stage]
+async fn awaits<'a, T: Send>(items: &'a [T]) -> Result<&'a T, String> {
+    let first = items.first().ok_or("none")?;
+    std::future::ready(()).await;
+    Ok(first)
+}
+
+#[query(key = "async", tenant = tenant)]
+async fn query_that_awaits(tenant: String) -> String {
+    std::future::ready(tenant).await
+}
+
+#[stage]
+fn future(value: u8) -> impl Future<Output = Result<u8, ()>> + Send {
+    async move { Ok(value) }
+}
+
+#[stage]
+fn boxed(value: &u8) -> Pin<Box<dyn Future<Output = u8> + Send + '_>> {
+    Box::pin(async move { *value })
+}
+
+#[stage]
+fn boxed_elsewhere(value: &u8) -> Pin<Box<dyn Future<Output = u8> + Send + '_>> {
+    if *value == 0 {
+        return Box::pin(std::future::ready(9));
+    }
+    boxed(value)
+}
+
+fn done<F: Future + Send>(future: F) -> F::Output {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("nothing here waits"),
+    }
+}
+
 fn main() {
+    assert_eq!(done(awaits(&[1, 2])), Ok(&1));
+    assert!(done(awaits::<u8>(&[])).is_err());
+    assert_eq!(done(query_that_awaits("acme".into())), "acme");
+    assert_eq!((done(future(3)), done(boxed(&4)), done(boxed_elsewhere(&0))), (Ok(3), 4, 9));
+    assert_eq!(done(boxed_elsewhere(&5)), 5);
     assert_eq!(generic([1, 2]).len(), 2);
     assert_eq!(lifetimes("a", "b"), "a");
     returns_a_borrow_in_a_result(&mut vec![String::new()]).unwrap().push('x');
@@ -132,7 +178,7 @@ fn main() {
     assert_eq!((store.by_ref(), store.default_method()), (1, 1));
     assert_eq!(store.get("acme", None, 0), Ok(6));
     assert!(store.get("acme", Some("u".into()), 9).is_err());
-    drop(store.asynchronous());
+    assert_eq!(done(store.asynchronous()), 1);
     assert_eq!(store.by_value(), [6]);
     assert_eq!(Box::new(Store { items: vec![] }).by_box(), 0);
     assert_eq!(nested::function(), 2);
@@ -140,6 +186,7 @@ fn main() {
 
     let snapshot = stagelight::snapshot();
     let errors = |name: &str| snapshot.stage(name).map(|stage| (stage.calls, stage.errors));
+    assert_eq!((errors("awaits"), errors("future"), errors("boxed")), (Some((2, 1)), Some((1, 0)), Some((2, 0))));
     assert_eq!((errors("aliased"), errors("get")), (Some((1, 1)), Some((2, 1))));
     assert_eq!(errors("Store::by_mut"), Some((1, 0)));
 }

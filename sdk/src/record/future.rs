@@ -1,0 +1,324 @@
+//! Async stages: the stage and its labels are on the thread during each poll and off it between polls.
+//!
+//! One wrapper holds the future once. While it is polled the thread's path ends in the stage and its clock runs for it; when
+//! the poll ends both are given back to whatever the thread was in. A call is recorded when the future is done, or when it
+//! is dropped before that, which counts as cancelled.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::block::{Block, Query, Timing};
+use super::interner::NO_LABELS;
+use super::labels::Labels;
+use super::stage::{Call, Stage};
+use super::{rates, thread};
+
+/// How far a call has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Running,
+    Panicked,
+    Done,
+}
+
+/// One call of an async stage, between and over its polls.
+struct AsyncCall {
+    stage: &'static Stage,
+    /// When it was first polled, in ticks.
+    start: u64,
+    /// Time in polls, and of that the time in no stage below, in nanoseconds.
+    busy_ns: u64,
+    own_ns: u64,
+    allocated: u64,
+    polls: u32,
+    weight: u32,
+    state: State,
+}
+
+/// What a poll changed on the thread, to be put back when it ends or unwinds.
+struct Polling<'a> {
+    call: &'a mut AsyncCall,
+    block: &'static Block,
+    depth: u32,
+    outer_child_ns: u64,
+    allocated: u64,
+    start: u64,
+}
+
+impl AsyncCall {
+    const fn new(stage: &'static Stage) -> Self {
+        Self { stage, start: 0, busy_ns: 0, own_ns: 0, allocated: 0, polls: 0, weight: 0, state: State::New }
+    }
+
+    /// Puts the stage on the thread. `None` if the stage is off or the thread can't record.
+    #[inline]
+    fn poll(&mut self) -> Option<Polling<'_>> {
+        let Call { stage, timed } = self.stage.call()?;
+        let block = thread::block()?;
+        if self.state == State::New {
+            if block.depth() == 0 && block.labels() == NO_LABELS {
+                block.set_weight(rates::decide(block, NO_LABELS));
+            }
+            self.state = State::Running;
+            self.weight = if timed { block.weight() } else { 0 };
+            if self.weight != 0 {
+                self.start = block.ticks();
+            }
+        }
+        self.polls = self.polls.saturating_add(1);
+        let depth = block.push(stage);
+        let (mut outer_child_ns, mut start) = (0, 0);
+        let allocated = block.allocated();
+        if self.weight != 0 {
+            outer_child_ns = block.child_ns.get();
+            block.child_ns.set(0);
+            start = block.ticks();
+        }
+        Some(Polling { call: self, block, depth, outer_child_ns, allocated, start })
+    }
+
+    /// Records the call. `None` if it was recorded or never began.
+    fn finish(&mut self, failed: bool, cancelled: bool) -> Option<(&'static Block, u64, Option<Timing>)> {
+        let panicked = self.state == State::Panicked;
+        if !matches!(self.state, State::Running | State::Panicked) {
+            return None;
+        }
+        self.state = State::Done;
+        let stage = self.stage.call()?.stage;
+        let block = thread::block()?;
+        let timing = (self.weight != 0).then(|| {
+            let ns = block.to_ns(block.ticks().saturating_sub(self.start)).max(self.busy_ns);
+            Timing { ns, own_ns: self.own_ns, weight: self.weight }
+        });
+        let awaiting_ns = timing.map_or(0, |timing| (timing.ns - self.busy_ns) * u64::from(timing.weight));
+        block.record_stage(stage, failed, self.allocated, timing);
+        block.record_async(stage, u64::from(self.polls), awaiting_ns, cancelled && !panicked);
+        if panicked {
+            block.record_panic(stage);
+        }
+        Some((block, self.allocated, timing))
+    }
+}
+
+impl Drop for Polling<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // A poll can't outlive its thread's hold of the block: it is on the thread's stack.
+        let block = self.block;
+        if self.call.weight != 0 {
+            let ns = block.to_ns(block.ticks().saturating_sub(self.start));
+            self.call.busy_ns += ns;
+            self.call.own_ns += ns.saturating_sub(block.child_ns.get());
+            block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
+        }
+        self.call.allocated =
+            self.call.allocated.wrapping_add(block.allocated().wrapping_sub(self.allocated));
+        block.set_depth(self.depth);
+        if std::thread::panicking() {
+            self.call.state = State::Panicked;
+        }
+    }
+}
+
+/// A future that is a stage.
+#[must_use = "futures do nothing unless polled"]
+pub struct StageFuture<F: Future> {
+    future: F,
+    failed: fn(&F::Output) -> bool,
+    call: AsyncCall,
+}
+
+/// Makes a future a stage. `failed` tells whether its result counts as an error.
+#[inline]
+pub fn stage_future<F: Future>(
+    stage: &'static Stage,
+    future: F,
+    failed: fn(&F::Output) -> bool,
+) -> StageFuture<F> {
+    StageFuture { future, failed, call: AsyncCall::new(stage) }
+}
+
+impl<F: Future> Future for StageFuture<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future is not moved out of the pinned wrapper, is pinned again at once and is dropped in place.
+        let (future, call, failed) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.future), &mut this.call, this.failed)
+        };
+        let polling = call.poll();
+        let poll = future.poll(context);
+        drop(polling);
+        if let Poll::Ready(output) = &poll {
+            call.finish(failed(output), false);
+        }
+        poll
+    }
+}
+
+impl<F: Future> Drop for StageFuture<F> {
+    fn drop(&mut self) {
+        self.call.finish(false, true);
+    }
+}
+
+/// What a query's future keeps beside what a stage's does.
+struct AsyncQuery {
+    call: AsyncCall,
+    set: u32,
+    /// Of the queries nested in this one, over all polls.
+    nested_ns: u64,
+    nested_allocated: u64,
+    nested_entered: u64,
+    stages: u64,
+    rows: u64,
+}
+
+/// What a poll of a query changed on the thread, beside what its stage did.
+struct PollingQuery<'a> {
+    /// Puts the stage's part back when it is dropped, after this one's own drop.
+    _polling: Polling<'a>,
+    sums: QuerySums<'a>,
+    block: &'static Block,
+    labels: u32,
+    weight: u32,
+    nested: [u64; 3],
+    entered: u64,
+    rows: u64,
+}
+
+/// The query's own sums, borrowed apart from its call.
+struct QuerySums<'a> {
+    nested_ns: &'a mut u64,
+    nested_allocated: &'a mut u64,
+    nested_entered: &'a mut u64,
+    stages: &'a mut u64,
+    rows: &'a mut u64,
+}
+
+impl AsyncQuery {
+    fn poll(&mut self) -> Option<PollingQuery<'_>> {
+        let block = thread::block()?;
+        self.call.stage.call()?;
+        let (labels, weight) = (block.labels(), block.weight());
+        if self.call.state == State::New {
+            if labels == NO_LABELS {
+                block.set_weight(rates::decide(block, self.set));
+            }
+        } else {
+            // What was decided at the first poll, on whatever thread that was.
+            block.set_weight(self.call.weight);
+        }
+        block.set_labels(self.set);
+        let nested = [&block.nested_ns, &block.nested_allocated, &block.nested_entered].map(|cell| {
+            let outer = cell.get();
+            cell.set(0);
+            outer
+        });
+        let (entered, rows) = (block.entered.get(), block.rows.get());
+        let Self { call, nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, .. } = self;
+        let Some(polling) = call.poll() else {
+            // Switched off at this very moment.
+            block.set_labels(labels);
+            block.set_weight(weight);
+            return None;
+        };
+        let sums = QuerySums { nested_ns, nested_allocated, nested_entered, stages, rows: own_rows };
+        Some(PollingQuery { _polling: polling, sums, block, labels, weight, nested, entered, rows })
+    }
+
+    fn finish(&mut self, failed: bool, cancelled: bool) {
+        let Some((block, allocated, timing)) = self.call.finish(failed, cancelled) else { return };
+        let timing = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(self.nested_ns), ..t });
+        let query = Query {
+            failed,
+            allocated: allocated.saturating_sub(self.nested_allocated),
+            stages: self.stages.saturating_sub(self.nested_entered),
+            rows: self.rows,
+            timing,
+        };
+        block.record_query(self.set, query);
+        // The enclosing query, if there is one at this moment, leaves out what this one has counted.
+        if block.labels() != NO_LABELS {
+            block.nested_ns.add(timing.map_or(0, |timing| timing.ns));
+            block.nested_allocated.add(allocated);
+            block.nested_entered.add(self.stages);
+        }
+    }
+}
+
+impl Drop for PollingQuery<'_> {
+    fn drop(&mut self) {
+        let block = self.block;
+        *self.sums.nested_ns += block.nested_ns.get();
+        *self.sums.nested_allocated += block.nested_allocated.get();
+        *self.sums.nested_entered += block.nested_entered.get();
+        *self.sums.stages += block.entered.get().wrapping_sub(self.entered);
+        *self.sums.rows += block.rows.get().wrapping_sub(self.rows);
+        block.rows.set(self.rows);
+        for (cell, outer) in
+            [&block.nested_ns, &block.nested_allocated, &block.nested_entered].into_iter().zip(self.nested)
+        {
+            cell.set(outer);
+        }
+        block.set_labels(self.labels);
+        block.set_weight(self.weight);
+    }
+}
+
+/// A future that is a query.
+#[must_use = "futures do nothing unless polled"]
+pub struct QueryFuture<F: Future> {
+    future: F,
+    failed: fn(&F::Output) -> bool,
+    query: AsyncQuery,
+}
+
+/// Makes a future a query with these labels.
+pub fn query_future<F: Future>(
+    stage: &'static Stage,
+    labels: Labels,
+    future: F,
+    failed: fn(&F::Output) -> bool,
+) -> QueryFuture<F> {
+    let call = AsyncCall::new(stage);
+    let query = AsyncQuery {
+        call,
+        set: labels.number(),
+        nested_ns: 0,
+        nested_allocated: 0,
+        nested_entered: 0,
+        stages: 0,
+        rows: 0,
+    };
+    QueryFuture { future, failed, query }
+}
+
+impl<F: Future> Future for QueryFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future is not moved out of the pinned wrapper, is pinned again at once and is dropped in place.
+        let (future, query, failed) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.future), &mut this.query, this.failed)
+        };
+        let polling = query.poll();
+        let poll = future.poll(context);
+        drop(polling);
+        if let Poll::Ready(output) = &poll {
+            query.finish(failed(output), false);
+        }
+        poll
+    }
+}
+
+impl<F: Future> Drop for QueryFuture<F> {
+    fn drop(&mut self) {
+        self.query.finish(false, true);
+    }
+}

@@ -1,0 +1,36 @@
+//! Which queries are timed: one in 2^k of those with a label set, at random, k being set by the governor.
+//!
+//! The choice is made once, at a query's root (or at the outermost stage of a thread that is in no query), and holds for
+//! all stages below, so that self times agree within a query. It is random and not each k-th: a count can fall in step
+//! with the workload. Every call is counted in any case; a timed one weighs 2^k.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::block::Block;
+use super::labels::MAX_SETS;
+
+/// The largest k: one in 65,536.
+pub(crate) const SLOWEST: u8 = 16;
+
+/// k by label set; that of set 0 holds for stages outside of any query. Read by all threads, written once a window.
+static RATES: [AtomicU8; MAX_SETS] = [const { AtomicU8::new(0) }; MAX_SETS];
+
+/// The weight of the timings to come: 0 if the root that begins is not to be timed.
+#[inline(always)]
+pub(crate) fn decide(block: &Block, set: u32) -> u32 {
+    match get(set) {
+        0 => 1,
+        k if block.next_random() & ((1 << k) - 1) == 0 => 1 << k,
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn get(set: u32) -> u8 {
+    RATES[set as usize % MAX_SETS].load(Ordering::Relaxed)
+}
+
+/// Times one in 2^k of the queries with the label set from now on.
+pub(crate) fn set(set: u32, k: u8) {
+    RATES[set as usize % MAX_SETS].store(k.min(SLOWEST), Ordering::Relaxed);
+}
