@@ -68,6 +68,7 @@ mod collect;
 pub mod export;
 mod record;
 
+pub use collect::active::{Active, ActiveAverage, ActiveHistory, ThreadState, active, active_averages};
 pub use collect::collector::{Collector, CollectorBuilder, collector};
 pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;

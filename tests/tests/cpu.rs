@@ -35,10 +35,10 @@ fn load(shifts: u32) -> Truth {
     truth.into_inner().unwrap()
 }
 
-/// Some 200 ms of work, in pieces that are no multiple of the sampling period.
+/// Some 500 ms of work, in pieces that are no multiple of the sampling period.
 fn work_shift(truth: &Mutex<Truth>) {
     let mut own = Truth::new();
-    for _ in 0..7 {
+    for _ in 0..17 {
         for (tenant, ns) in [("large", 17_300_000), ("middle", 8_600_000), ("small", 2_900_000)] {
             let start = thread_cpu_ns();
             burn_for(tenant, ns);
@@ -55,7 +55,7 @@ fn work_shift(truth: &Mutex<Truth>) {
 fn check_against_truth(rung: &str) {
     let session = cpu().hz(250).start().unwrap();
     assert_eq!(session.rung(), rung);
-    let truth = load(40);
+    let truth = load(16);
     let profile = session.stop().unwrap();
     let stats = profile.stats();
     assert!(stats.samples > 400, "{} samples", stats.samples);

@@ -117,12 +117,14 @@ fn spent(window: &[Counts], prices: &Prices) -> f64 {
 fn decide(window: &[Counts], prices: &Prices, budget_ns: f64, present: impl Fn(usize) -> u8) -> Vec<u8> {
     /// What is left free of the budget before a set is timed more often.
     const MARGIN: f64 = 0.8;
+    /// What may go into timing even where counting alone takes the budget, so that the rare are not punished for it.
+    const LEAST: f64 = 0.1;
 
     let counting: f64 =
         window.iter().map(|c| c.stages as f64 * prices.counted + c.queries as f64 * prices.labels).sum();
     let timing: Vec<f64> =
         window.iter().map(|c| c.stages as f64 * (prices.timed - prices.counted).max(0.0)).collect();
-    let budget = (budget_ns - counting).max(0.0);
+    let budget = (budget_ns - counting).max(LEAST * budget_ns);
     let (must, may) = (level(&timing, budget), level(&timing, budget * MARGIN));
     let k = |cost: f64, level: f64| {
         if cost <= level {
@@ -232,14 +234,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_budget_holds_wherever_counting_alone_leaves_room(
+        fn the_budget_holds_but_for_what_counting_alone_takes(
             load in prop::collection::vec((0..2_000_000_u64, 1..20_u64, 0..=SLOWEST), 1..50),
             budget in 1e6..1e8_f64,
         ) {
             let window: Vec<Counts> = load.iter().map(|&(queries, stages, _)| counts(queries, stages)).collect();
             let rates = decide(&window, &PRICES, budget, |set| load[set].2);
-            let fastest_possible = cost(&window, &vec![SLOWEST; window.len()]);
-            prop_assert!(cost(&window, &rates) <= budget.max(fastest_possible) * 1.000_001);
+            let counting = window.iter().map(|c| c.stages as f64 * 4.0 + c.queries as f64 * 8.0).sum::<f64>();
+            prop_assert!(cost(&window, &rates) <= budget.max(counting + 0.1 * budget) * 1.001);
         }
     }
 }

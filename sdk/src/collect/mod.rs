@@ -2,6 +2,7 @@
 //!
 //! Nothing here imports from `export`.
 
+pub(crate) mod active;
 pub(crate) mod collector;
 pub(crate) mod governor;
 pub(crate) mod histogram;

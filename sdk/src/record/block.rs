@@ -66,7 +66,9 @@ const LABEL_ALLOCATED: usize = 4;
 const LABEL_TIMED: usize = 5;
 const LABEL_STAGES: usize = 6;
 const LABEL_ROWS: usize = 7;
-const LABEL_OCTAVES: usize = 8;
+/// Async queries that began less those that ended, on this thread: the sum over all threads is what is under way.
+const LABEL_LIVE: usize = 8;
+const LABEL_OCTAVES: usize = 9;
 
 /// What a thread had to refuse, by cause.
 #[derive(Debug, Default)]
@@ -102,6 +104,8 @@ pub(crate) struct Block {
     pub(crate) nested_ns: Cell64,
     pub(crate) nested_allocated: Cell64,
     pub(crate) nested_entered: Cell64,
+    /// When the query that is running was entered, in ticks; 0 if it is not timed.
+    pub(crate) query_start: Cell64,
     /// Rows that were reported so far.
     pub(crate) rows: Cell64,
     /// The owner's thread id, 0 while the block is free.
@@ -143,6 +147,8 @@ pub(crate) struct LabelFigures {
     pub(crate) timed: u64,
     pub(crate) stages: u64,
     pub(crate) rows: u64,
+    /// Async queries under way.
+    pub(crate) live: u64,
     /// Weighted counts on the coarse scale, or none at all.
     pub(crate) cells: Vec<u64>,
 }
@@ -210,6 +216,7 @@ impl Block {
         self.set_depth(0);
         self.set_labels(0);
         self.set_weight(0);
+        self.query_start.set(0);
     }
 
     #[inline(always)]
@@ -266,6 +273,21 @@ impl Block {
         let stage =
             depth.checked_sub(1).map_or(0, |last| self.path[last.min(PATH - 1)].load(Ordering::Relaxed));
         (stage, self.labels())
+    }
+
+    /// The owner's thread id, the stages that it is in, outermost first, its label set, and for how many nanoseconds its
+    /// query has run, if that is timed. `None` if it is in no stage. Any thread: what the owner does meanwhile may show in
+    /// part.
+    pub(crate) fn activity(&self) -> Option<(u32, Vec<u32>, u32, Option<u64>)> {
+        let tid = self.tid.load(Ordering::Relaxed);
+        let depth = (self.depth() as usize).min(PATH);
+        if tid == 0 || depth == 0 {
+            return None;
+        }
+        let path = self.path[..depth].iter().map(|stage| stage.load(Ordering::Relaxed)).collect();
+        let start = self.query_start.get();
+        let since = (start != 0).then(|| self.to_ns(self.ticks().saturating_sub(start)));
+        Some((tid, path, self.labels(), since))
     }
 
     /// Owner only: wyrand, good enough to be out of step with any workload.
@@ -362,6 +384,13 @@ impl Block {
             words[LABEL_MAX_NS].raise_to(ns);
             let (octave, cell) = COARSE.place(ns);
             self.count_label(&words[LABEL_OCTAVES + octave], cell, weight);
+        }
+    }
+
+    /// Owner only: an async query with the labels begins (1) or ends (-1).
+    pub(crate) fn record_live(&self, set: u32, change: i64) {
+        if let Some(words) = self.label_words(set) {
+            words[LABEL_LIVE].add(change as u64);
         }
     }
 
@@ -476,6 +505,7 @@ impl Block {
                     (&mut sum.timed, LABEL_TIMED),
                     (&mut sum.stages, LABEL_STAGES),
                     (&mut sum.rows, LABEL_ROWS),
+                    (&mut sum.live, LABEL_LIVE),
                 ] {
                     *sum = sum.wrapping_add(words[word].get());
                 }

@@ -33,7 +33,8 @@ struct AsyncCall {
     own_ns: u64,
     allocated: u64,
     polls: u32,
-    weight: u32,
+    /// The exponent of what the call stands for, plus 1; 0 if it is not timed.
+    rate: u8,
     state: State,
 }
 
@@ -49,7 +50,15 @@ struct Polling<'a> {
 
 impl AsyncCall {
     const fn new(stage: &'static Stage) -> Self {
-        Self { stage, start: 0, busy_ns: 0, own_ns: 0, allocated: 0, polls: 0, weight: 0, state: State::New }
+        Self { stage, start: 0, busy_ns: 0, own_ns: 0, allocated: 0, polls: 0, rate: 0, state: State::New }
+    }
+
+    /// What the call stands for; 0 if it is not timed.
+    fn weight(&self) -> u32 {
+        match self.rate {
+            0 => 0,
+            rate => 1 << (rate - 1),
+        }
     }
 
     /// Puts the stage on the thread. `None` if the stage is off or the thread can't record.
@@ -62,8 +71,9 @@ impl AsyncCall {
                 block.set_weight(rates::decide(block, NO_LABELS));
             }
             self.state = State::Running;
-            self.weight = if timed { block.weight() } else { 0 };
-            if self.weight != 0 {
+            // Weights are powers of two.
+            self.rate = if timed { block.weight().checked_ilog2().map_or(0, |k| k as u8 + 1) } else { 0 };
+            if self.rate != 0 {
                 self.start = block.ticks();
             }
         }
@@ -71,7 +81,7 @@ impl AsyncCall {
         let depth = block.push(stage);
         let (mut outer_child_ns, mut start) = (0, 0);
         let allocated = block.allocated();
-        if self.weight != 0 {
+        if self.rate != 0 {
             outer_child_ns = block.child_ns.get();
             block.child_ns.set(0);
             start = block.ticks();
@@ -88,9 +98,9 @@ impl AsyncCall {
         self.state = State::Done;
         let stage = self.stage.call()?.stage;
         let block = thread::block()?;
-        let timing = (self.weight != 0).then(|| {
+        let timing = (self.rate != 0).then(|| {
             let ns = block.to_ns(block.ticks().saturating_sub(self.start)).max(self.busy_ns);
-            Timing { ns, own_ns: self.own_ns, weight: self.weight }
+            Timing { ns, own_ns: self.own_ns, weight: self.weight() }
         });
         let awaiting_ns = timing.map_or(0, |timing| (timing.ns - self.busy_ns) * u64::from(timing.weight));
         block.record_stage(stage, failed, self.allocated, timing);
@@ -107,7 +117,7 @@ impl Drop for Polling<'_> {
     fn drop(&mut self) {
         // A poll can't outlive its thread's hold of the block: it is on the thread's stack.
         let block = self.block;
-        if self.call.weight != 0 {
+        if self.call.rate != 0 {
             let ns = block.to_ns(block.ticks().saturating_sub(self.start));
             self.call.busy_ns += ns;
             self.call.own_ns += ns.saturating_sub(block.child_ns.get());
@@ -186,6 +196,7 @@ struct PollingQuery<'a> {
     block: &'static Block,
     labels: u32,
     weight: u32,
+    query_start: u64,
     nested: [u64; 3],
     entered: u64,
     rows: u64,
@@ -209,9 +220,10 @@ impl AsyncQuery {
             if labels == NO_LABELS {
                 block.set_weight(rates::decide(block, self.set));
             }
+            block.record_live(self.set, 1);
         } else {
             // What was decided at the first poll, on whatever thread that was.
-            block.set_weight(self.call.weight);
+            block.set_weight(self.call.weight());
         }
         block.set_labels(self.set);
         let nested = [&block.nested_ns, &block.nested_allocated, &block.nested_entered].map(|cell| {
@@ -227,8 +239,20 @@ impl AsyncQuery {
             block.set_weight(weight);
             return None;
         };
+        let query_start = block.query_start.get();
+        block.query_start.set(polling.call.start);
         let sums = QuerySums { nested_ns, nested_allocated, nested_entered, stages, rows: own_rows };
-        Some(PollingQuery { _polling: polling, sums, block, labels, weight, nested, entered, rows })
+        Some(PollingQuery {
+            _polling: polling,
+            sums,
+            block,
+            labels,
+            weight,
+            query_start,
+            nested,
+            entered,
+            rows,
+        })
     }
 
     fn finish(&mut self, failed: bool, cancelled: bool) {
@@ -242,6 +266,7 @@ impl AsyncQuery {
             timing,
         };
         block.record_query(self.set, query);
+        block.record_live(self.set, -1);
         // The enclosing query, if there is one at this moment, leaves out what this one has counted.
         if block.labels() != NO_LABELS {
             block.nested_ns.add(timing.map_or(0, |timing| timing.ns));
@@ -260,6 +285,7 @@ impl Drop for PollingQuery<'_> {
         *self.sums.stages += block.entered.get().wrapping_sub(self.entered);
         *self.sums.rows += block.rows.get().wrapping_sub(self.rows);
         block.rows.set(self.rows);
+        block.query_start.set(self.query_start);
         for (cell, outer) in
             [&block.nested_ns, &block.nested_allocated, &block.nested_entered].into_iter().zip(self.nested)
         {

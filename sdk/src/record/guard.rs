@@ -129,6 +129,7 @@ pub(crate) struct EnteredQuery {
     set: u32,
     outer_labels: u32,
     outer_weight: u32,
+    outer_start: u64,
     /// What the queries nested in the enclosing query had gathered.
     outer_nested_ns: u64,
     outer_nested_allocated: u64,
@@ -152,16 +153,21 @@ impl EnteredQuery {
         block.nested_ns.set(0);
         block.nested_allocated.set(0);
         block.nested_entered.set(0);
+        let outer_start = block.query_start.get();
+        let (entered, rows) = (block.entered.get(), block.rows.get());
+        let stage = Entered::within(block, call);
+        block.query_start.set(stage.start);
         Self {
             set,
+            outer_start,
             outer_labels,
             outer_weight,
             outer_nested_ns,
             outer_nested_allocated,
             outer_nested_entered,
-            entered: block.entered.get(),
-            rows: block.rows.get(),
-            stage: Entered::within(block, call),
+            entered,
+            rows,
+            stage,
         }
     }
 
@@ -183,6 +189,7 @@ impl EnteredQuery {
             },
         );
         block.rows.set(self.rows);
+        block.query_start.set(self.outer_start);
         block.nested_ns.set(self.outer_nested_ns.wrapping_add(ns));
         block.nested_allocated.set(self.outer_nested_allocated.wrapping_add(allocated));
         block.nested_entered.set(self.outer_nested_entered.wrapping_add(stages));

@@ -34,3 +34,42 @@ pub(crate) fn get(set: u32) -> u8 {
 pub(crate) fn set(set: u32, k: u8) {
     RATES[set as usize % MAX_SETS].store(k.min(SLOWEST), Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::block::StageFigures;
+    use crate::record::clock::Clock;
+    use crate::record::guard::{Entered, EnteredQuery};
+    use crate::record::labels::intern;
+    use crate::record::stage::Call;
+
+    #[test]
+    fn what_is_timed_stands_for_all_without_bias() {
+        const QUERIES: u64 = 200_000;
+        const K: u8 = 5;
+        let block = Block::map().unwrap();
+        block.adopt(7, None, Clock::get());
+        let labels = intern(block, ["rates test", "", "", ""]);
+        super::set(labels, K);
+        let (root, stage) = (Call { stage: 100, timed: true }, Call { stage: 101, timed: true });
+        for _ in 0..QUERIES {
+            let query = EnteredQuery::new(block, root, labels);
+            // Stages of a query are timed if it is, whatever they would have been by themselves.
+            Entered::new(block, stage).leave(false);
+            Entered::new(block, stage).leave(false);
+            query.leave(false);
+        }
+        super::set(labels, 0);
+        let (mut queries, mut stages) = (StageFigures::default(), StageFigures::default());
+        block.read_stage(root.stage, &mut queries);
+        block.read_stage(stage.stage, &mut stages);
+        assert_eq!(queries.timed + queries.untimed, QUERIES);
+        assert_eq!((stages.timed, stages.untimed), (2 * queries.timed, 2 * queries.untimed));
+        let weight: u64 = queries.cells.iter().sum();
+        assert_eq!(weight, queries.timed << K);
+        // Five standard deviations of the estimate: that of a sum of QUERIES draws of chance 1 in 2^K.
+        let deviation = (QUERIES as f64 * f64::from(1_u32 << K)).sqrt();
+        assert!((weight as f64 - QUERIES as f64).abs() < 5.0 * deviation, "{weight}");
+    }
+}
