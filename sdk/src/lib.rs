@@ -36,6 +36,9 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
+//! What a stage can't say is a **metric** of your own: a [`Counter`], [`UpDownCounter`], [`Gauge`], [`Distribution`] or
+//! [`Summary`], in a `static`, or a family of them by labels. See [`metrics`].
+//!
 //! # In libraries
 //! Depend on `stagelight` without features and annotate freely. The feature `enabled` is off: the attributes emit your
 //! functions untouched, to the same machine code, and your users pay nothing.
@@ -64,8 +67,10 @@
 //! It is no tracer: no record of single calls is kept. It times no `async fn` yet: the attributes refuse one, and go on
 //! the sync functions that it calls. And it measures one process, not a cluster.
 
+pub mod bridge;
 mod collect;
 pub mod export;
+pub mod metrics;
 mod record;
 
 pub use collect::active::{Active, ActiveAverage, ActiveHistory, ThreadState, active, active_averages};
@@ -75,6 +80,10 @@ pub use collect::histogram::Histogram;
 pub use collect::overhead::{Overhead, Prices};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
 pub use collect::window::Window;
+pub use metrics::{
+    Counter, CounterFamily, Distribution, DistributionFamily, Gauge, GaugeFamily, Summary, SummaryFamily,
+    Unit, UpDownCounter, UpDownCounterFamily,
+};
 pub use record::context::{Attached, InQuery, QueryContext, WithQuery};
 pub use record::guard::rows;
 pub use record::label_value::LabelValue;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::histogram::Histogram;
+use crate::metrics::{self, MetricFamily};
 use crate::record::block::{Block, LabelFigures, StageFigures};
 use crate::record::clock::Clock;
 use crate::record::labels::{LabelKind, label_set};
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub users: Vec<LabelStats>,
     /// Queries by database.
     pub databases: Vec<LabelStats>,
+    /// The user's own metrics, by name.
+    pub metrics: Vec<MetricFamily>,
     /// What recording itself uses and refused.
     pub recorder: RecorderStats,
 }
@@ -103,7 +106,7 @@ pub struct RecorderStats {
     pub threads: usize,
     /// Blocks that exist, free ones included.
     pub blocks: usize,
-    /// Bytes of memory in blocks and interned labels.
+    /// Bytes of memory in blocks, interned labels and metrics.
     pub bytes: usize,
     /// What was refused, by cause; every cause is listed, most with 0.
     pub refused: Vec<(&'static str, u64)>,
@@ -125,6 +128,7 @@ pub fn snapshot() -> Snapshot {
         tenants,
         users,
         databases,
+        metrics: metrics::collect(),
         recorder: recorder(&blocks),
     }
 }
@@ -240,17 +244,21 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
     let stages = stage::registered().len();
     let sum = |read: fn(&Block) -> u64| blocks.iter().map(|block| read(block)).sum();
     let (no_block, at_exit) = registry::refused();
+    let mut refused = vec![
+        ("label_cap", sum(|block| block.refused.label_cap.get())),
+        ("label_length", sum(|block| block.refused.label_length.get())),
+        ("arena_full", sum(|block| block.refused.arena_full.get())),
+        ("thread_cap", no_block),
+        ("thread_exit", at_exit),
+    ];
+    refused.extend(metrics::registry::refused());
     RecorderStats {
         clock: Clock::get().name(),
         threads: blocks.iter().filter(|block| block.is_owned()).count(),
         blocks: blocks.len(),
-        bytes: blocks.iter().map(|block| block.used_bytes(stages)).sum::<usize>() + interner::bytes(),
-        refused: vec![
-            ("label_cap", sum(|block| block.refused.label_cap.get())),
-            ("label_length", sum(|block| block.refused.label_length.get())),
-            ("arena_full", sum(|block| block.refused.arena_full.get())),
-            ("thread_cap", no_block),
-            ("thread_exit", at_exit),
-        ],
+        bytes: blocks.iter().map(|block| block.used_bytes(stages)).sum::<usize>()
+            + interner::bytes()
+            + metrics::registry::bytes(),
+        refused,
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::collect::histogram::Histogram;
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
 use crate::export::table::QUANTILES;
+use crate::metrics::{MetricFamily, MetricSeries, MetricValue};
 
 /// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `self_ns`, `p50_ns`,
 /// `p95_ns`, `p99_ns`, `p999_ns`, `max_ns`, `alloc_bytes`, `file`, `line`.
@@ -86,4 +87,40 @@ pub fn recorder(snapshot: &Snapshot) -> Value {
         "recording_ns": overhead.recording.as_nanos() as u64,
         "refused": refused,
     })
+}
+
+/// The user's metrics, one object each: `name`, `help`, `kind`, `unit` and `series`, of each its `component`, `labels`
+/// and either `value` or `count`, `sum`, `max`, `p50`, `p95`, `p99` and `p999`, in the unit.
+#[must_use]
+pub fn metrics(metrics: &[MetricFamily]) -> Value {
+    metrics.iter().map(metric).collect()
+}
+
+fn metric(metric: &MetricFamily) -> Value {
+    json!({
+        "name": metric.name,
+        "help": metric.help,
+        "kind": metric.kind.name(),
+        "unit": metric.unit.name(),
+        "series": metric.series.iter().map(series).collect::<Value>(),
+    })
+}
+
+fn series(series: &MetricSeries) -> Value {
+    let labels: Map<String, Value> =
+        series.labels.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+    let mut object = json!({ "component": series.component, "labels": labels });
+    match &series.value {
+        MetricValue::Count(count) => object["value"] = (*count).into(),
+        MetricValue::Level(level) => object["value"] = (*level).into(),
+        MetricValue::Quantities(values) => {
+            object["count"] = values.count().into();
+            object["sum"] = values.sum().into();
+            object["max"] = values.max().into();
+            for (name, q) in QUANTILES {
+                object[name.replace('.', "")] = values.quantile(q).into();
+            }
+        }
+    }
+    object
 }

@@ -9,6 +9,8 @@ use crate::collect::window::Window;
 pub mod json;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(feature = "prometheus")]
+mod prometheus_metrics;
 pub mod table;
 
 /// Takes each window somewhere else.

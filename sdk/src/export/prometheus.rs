@@ -8,6 +8,7 @@ use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
 use std::io;
 
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
+use crate::export::prometheus_metrics;
 use crate::record::labels::LabelKind;
 
 /// The content type of the exposition.
@@ -38,6 +39,7 @@ fn families(snapshot: &Snapshot) -> Families {
         families.extend(label_families(kind, snapshot.by_label(kind)));
     }
     families.extend(recorder_families(snapshot));
+    families.extend(snapshot.metrics.iter().map(prometheus_metrics::family));
     families
 }
 
@@ -145,7 +147,7 @@ pub fn counter(name: &str, help: &str, series: &[(&[(&str, &str)], f64)]) -> Met
     family(name, help, MetricType::COUNTER, series)
 }
 
-fn family(
+pub(super) fn family(
     name: &str,
     help: &str,
     kind: MetricType,
@@ -169,7 +171,7 @@ pub fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, [metric])
 }
 
-fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
+pub(super) fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -179,7 +181,7 @@ fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
 
 /// A label. Control characters other than the line feed, which the format escapes, have no place in a text
 /// that people read and become the replacement character.
-fn pair(name: &str, value: &str) -> LabelPair {
+pub(super) fn pair(name: &str, value: &str) -> LabelPair {
     let readable = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());

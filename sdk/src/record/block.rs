@@ -179,7 +179,7 @@ static NO_ALLOCATION_COUNTER: u64 = 0;
 impl Block {
     /// A new, empty block that lives for ever, or `None` if there is no memory.
     pub(crate) fn map() -> Option<&'static Block> {
-        let memory = map_zeroed()?;
+        let memory = map_zeroed::<Block>()?;
         // SAFETY: the memory is zeroed, of the size and alignment of a block and never unmapped; all-zero
         // is a valid block (invariant 3).
         Some(unsafe { &*memory })
@@ -521,28 +521,30 @@ impl Block {
     }
 }
 
+/// Zeroed memory for a `T`, which asks for no more alignment than a page has. It is never given back.
 #[cfg(all(unix, not(miri)))]
-fn map_zeroed() -> Option<*const Block> {
+pub(crate) fn map_zeroed<T>() -> Option<*const T> {
     // SAFETY: a new private anonymous mapping at an address of the kernel's choice affects no other memory.
     let memory = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            size_of::<Block>(),
+            size_of::<T>(),
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             -1,
             0,
         )
     };
-    (memory != libc::MAP_FAILED).then_some(memory as *const Block)
+    (memory != libc::MAP_FAILED).then_some(memory as *const T)
 }
 
 #[cfg(not(all(unix, not(miri))))]
-fn map_zeroed() -> Option<*const Block> {
-    let layout = std::alloc::Layout::new::<Block>();
-    // SAFETY: a block is not of size 0.
+pub(crate) fn map_zeroed<T>() -> Option<*const T> {
+    const { assert!(size_of::<T>() != 0) };
+    let layout = std::alloc::Layout::new::<T>();
+    // SAFETY: the type is not of size 0.
     let memory = unsafe { std::alloc::alloc_zeroed(layout) };
-    (!memory.is_null()).then_some(memory as *const Block)
+    (!memory.is_null()).then_some(memory as *const T)
 }
 
 #[cfg(test)]

@@ -195,14 +195,14 @@ fn miss(block: &Block, first: &CacheEntry, second: &CacheEntry, hash: u64, value
 
 /// The longest prefix of at most `max` bytes that ends between characters.
 #[cold]
-fn cut(value: &str, max: usize) -> &str {
+pub(crate) fn cut(value: &str, max: usize) -> &str {
     &value[..value.floor_char_boundary(max)]
 }
 
 /// Multiply and fold, eight bytes at a time. Each value's length goes in first, so that moving a byte from
 /// one value to the next changes the hash.
-#[inline]
-fn hash(values: &[&str; KINDS]) -> u64 {
+#[inline(always)]
+pub(crate) fn hash(values: &[&str]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     fn mix(hash: u64, word: u64) -> u64 {
         let wide = u128::from(hash ^ word) * u128::from(K);

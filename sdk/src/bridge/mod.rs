@@ -1,0 +1,4 @@
+//! Bridges from other facades, each behind a feature of its name.
+
+#[cfg(feature = "metrics")]
+pub mod metrics;
