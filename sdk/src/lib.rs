@@ -79,6 +79,7 @@ pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;
 pub use collect::overhead::{Overhead, Prices};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
+pub use collect::traces::{Event, Kept, Span, Trace, TraceSettings, recent_traces};
 pub use collect::window::Window;
 pub use metrics::{
     Counter, CounterFamily, Distribution, DistributionFamily, Gauge, GaugeFamily, Summary, SummaryFamily,
@@ -88,7 +89,9 @@ pub use record::context::{Attached, InQuery, QueryContext, WithQuery};
 pub use record::guard::rows;
 pub use record::label_value::LabelValue;
 pub use record::labels::{LabelKind, LabelSet, Labels};
+pub use record::spans::{Value, record};
 pub use record::stage::{Mode, set_mode, set_recording};
+pub use record::trace_context::{InvalidTraceparent, TraceContext};
 pub use stagelight_macros::{query, stage, stage_all};
 
 /// Times a block as a stage and gives its value: `stage_block!("scan", { … })`.
@@ -115,6 +118,26 @@ macro_rules! stage_block {
     };
 }
 
+/// Notes an event on the stage that the calling thread is in: `event!("cache miss")`, or with attributes,
+/// `event!("retry", attempt = 3, reason = "busy")`.
+///
+/// It shows in the query's trace, if the query is followed and kept; else it costs two loads. Values are anything that makes a
+/// [`Value`].
+#[cfg(feature = "enabled")]
+#[macro_export]
+macro_rules! event {
+    ($name:literal $(, $key:ident = $value:expr)* $(,)?) => {
+        $crate::__private::event($name, &[$((::core::stringify!($key), $crate::Value::from($value))),*])
+    };
+}
+
+/// Notes an event on the stage that the calling thread is in. Here the feature `enabled` is off, and nothing remains.
+#[cfg(not(feature = "enabled"))]
+#[macro_export]
+macro_rules! event {
+    ($name:literal $(, $key:ident = $value:expr)* $(,)?) => {};
+}
+
 /// For the macros' output and for `stagelight-profiler`. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
@@ -123,6 +146,7 @@ pub mod __private {
     pub use crate::record::labels::label_set;
     pub use crate::record::outcome::{NeverFails, Outcome, once};
     pub use crate::record::registry::{set_allocation_counter, set_thread_observer};
+    pub use crate::record::spans::event;
     pub use crate::record::stage::{Stage, stage_by_id};
     pub use crate::record::thread::current;
 }

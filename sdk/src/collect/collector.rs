@@ -8,6 +8,7 @@ use std::{fmt, io};
 use super::active;
 use super::governor::Governor;
 use super::snapshot::snapshot;
+use super::traces::{self, TraceSettings};
 use super::window::Window;
 
 type Observer = Box<dyn FnMut(&Window) + Send>;
@@ -29,6 +30,7 @@ pub fn collector() -> CollectorBuilder {
         interval: Duration::from_secs(1),
         budget: Some(0.03),
         history: Some((20, Duration::from_secs(300))),
+        traces: Some(TraceSettings::default()),
         observers: Vec::new(),
     }
 }
@@ -39,6 +41,7 @@ pub struct CollectorBuilder {
     interval: Duration,
     budget: Option<f64>,
     history: Option<(u32, Duration)>,
+    traces: Option<TraceSettings>,
     observers: Vec<Observer>,
 }
 
@@ -71,6 +74,13 @@ impl CollectorBuilder {
         self
     }
 
+    /// Which queries leave a trace, for [`recent_traces`](crate::recent_traces) and the windows; by default one timed query in
+    /// ten, and all that failed or were slow for their statement. `None` takes no traces, and recording follows no query.
+    pub fn traces(mut self, settings: Option<TraceSettings>) -> Self {
+        self.traces = settings;
+        self
+    }
+
     /// Adds an observer. It runs on the collector's thread; while it takes its time, windows grow longer and
     /// nothing is lost.
     pub fn on_window(mut self, observe: impl FnMut(&Window) + Send + 'static) -> Self {
@@ -85,6 +95,9 @@ impl CollectorBuilder {
     pub fn start(self) -> io::Result<Collector> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let signal = Arc::clone(&stop);
+        if let Some(traces) = self.traces {
+            traces::start(traces);
+        }
         let thread = std::thread::Builder::new()
             .name("stagelight-collector".into())
             .spawn(move || run(&signal, self))?;
@@ -121,13 +134,15 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
     let (stopped, wake) = stop;
     // No interval is longer than a day, so that no clock overflows.
     let interval = settings.interval.min(Duration::from_secs(86_400));
-    let look_interval = settings.history.map(|(hz, _)| Duration::from_secs(1) / hz);
+    // The threads' rings of spans are emptied at each look, so there is one even where no history is kept.
+    let hz = settings.history.map_or(20, |(hz, _)| hz);
+    let look_interval = Duration::from_secs(1) / hz;
     let mut governor = settings.budget.map(Governor::new);
     let mut start = snapshot();
     let mut due = Instant::now() + interval;
-    let mut look_due = look_interval.map(|interval| Instant::now() + interval);
+    let mut look_due = Instant::now() + look_interval;
     loop {
-        let next = look_due.map_or(due, |look| look.min(due));
+        let next = look_due.min(due);
         let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = next.saturating_duration_since(Instant::now());
         let (guard, _) =
@@ -135,13 +150,15 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         let last = *guard;
         drop(guard);
         let now = Instant::now();
-        if let (Some(look), Some(interval), Some((_, keep))) =
-            (&mut look_due, look_interval, settings.history)
-            && now >= *look
-        {
-            active::look(keep);
+        if now >= look_due || last {
+            if let Some((_, keep)) = settings.history {
+                active::look(keep);
+            }
+            if settings.traces.is_some() {
+                traces::gather();
+            }
             // A look that came late does not make the next ones come in a bunch.
-            *look = (*look + interval).max(now);
+            look_due = (look_due + look_interval).max(now);
         }
         if !last && now < due {
             continue;
@@ -149,12 +166,17 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         if let Some(governor) = &mut governor {
             governor.look();
         }
-        let window = Window::between(&start, snapshot());
+        let mut window = Window::between(&start, snapshot());
+        if let Some(settings) = settings.traces {
+            traces::set_thresholds(settings);
+            window.traces = traces::take_fresh();
+        }
         for observe in &mut settings.observers {
             observe(&window);
         }
         if last {
             active::forget();
+            traces::stop();
             return;
         }
         start = window.end;

@@ -8,4 +8,5 @@ pub(crate) mod governor;
 pub(crate) mod histogram;
 pub(crate) mod overhead;
 pub(crate) mod snapshot;
+pub(crate) mod traces;
 pub(crate) mod window;

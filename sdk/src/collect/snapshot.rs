@@ -244,12 +244,15 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
     let stages = stage::registered().len();
     let sum = |read: fn(&Block) -> u64| blocks.iter().map(|block| read(block)).sum();
     let (no_block, at_exit) = registry::refused();
+    let (spans_full, traces_full) = super::traces::refused();
     let mut refused = vec![
         ("label_cap", sum(|block| block.refused.label_cap.get())),
         ("label_length", sum(|block| block.refused.label_length.get())),
         ("arena_full", sum(|block| block.refused.arena_full.get())),
         ("thread_cap", no_block),
         ("thread_exit", at_exit),
+        ("spans_full", spans_full),
+        ("traces_full", traces_full),
     ];
     refused.extend(metrics::registry::refused());
     RecorderStats {

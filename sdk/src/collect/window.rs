@@ -1,9 +1,11 @@
 //! What happened between two snapshots.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::snapshot::{LabelStats, Snapshot, StageStats};
+use super::traces::Trace;
 
 /// What happened between two looks of the collector: differences, with the later snapshot they end at.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Window {
     pub statements: Vec<LabelStats>,
     /// The tenants for whom a query finished within it.
     pub tenants: Vec<LabelStats>,
+    /// The traces that were kept within it.
+    pub traces: Vec<Arc<Trace>>,
 }
 
 impl Window {
@@ -29,6 +33,7 @@ impl Window {
             stages: stages(&start.stages, &end.stages),
             statements: labels(&start.statements, &end.statements),
             tenants: labels(&start.tenants, &end.tenants),
+            traces: Vec::new(),
             end,
         }
     }

@@ -1,11 +1,16 @@
 //! Snapshots as JSON: durations in nanoseconds, sizes in bytes.
 
+use std::time::SystemTime;
+
 use serde_json::{Map, Value, json};
 
 use crate::collect::histogram::Histogram;
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
+use crate::collect::traces::{Span, Trace};
+use crate::export::chrome::attributes;
 use crate::export::table::QUANTILES;
 use crate::metrics::{MetricFamily, MetricSeries, MetricValue};
+use crate::record::labels::LabelKind;
 
 /// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `self_ns`, `p50_ns`,
 /// `p95_ns`, `p99_ns`, `p999_ns`, `max_ns`, `alloc_bytes`, `file`, `line`.
@@ -65,6 +70,47 @@ fn label(label: &LabelStats) -> Value {
     });
     add_quantiles(&mut object, &label.histogram);
     object
+}
+
+/// The traces, one object each: ids in hexadecimal, times in nanoseconds, since 1970 where they are points.
+#[must_use]
+pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Value {
+    traces.into_iter().map(trace).collect()
+}
+
+fn trace(trace: &Trace) -> Value {
+    let nanos = |at: SystemTime| {
+        u64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos())
+            .unwrap_or(u64::MAX)
+    };
+    let span = |span: &Span| {
+        let events = span.events.iter().map(|event| {
+            json!({ "name": event.name, "at": nanos(event.at), "attributes": attributes(&event.attributes) })
+        });
+        json!({
+            "id": format!("{:016x}", span.id),
+            "parent": span.parent.map(|id| format!("{id:016x}")),
+            "name": span.name,
+            "component": span.component,
+            "start": nanos(span.start),
+            "duration_ns": span.duration.as_nanos() as u64,
+            "failed": span.failed,
+            "alloc_bytes": span.alloc_bytes,
+            "attributes": attributes(&span.attributes),
+            "events": events.collect::<Value>(),
+        })
+    };
+    let labels: Map<String, Value> = LabelKind::ALL
+        .into_iter()
+        .map(|kind| (kind.name().to_owned(), trace.labels[kind as usize].into()))
+        .collect();
+    json!({
+        "trace_id": format!("{:032x}", trace.trace_id),
+        "parent_id": trace.parent_id.map(|id| format!("{id:016x}")),
+        "labels": labels,
+        "kept": { "head": trace.kept.head, "slow": trace.kept.slow, "failed": trace.kept.failed },
+        "spans": trace.spans.iter().map(span).collect::<Value>(),
+    })
 }
 
 /// What recording uses, refused and costs.

@@ -6,6 +6,8 @@ use crate::collect::collector::CollectorBuilder;
 use crate::collect::window::Window;
 
 #[cfg(feature = "json")]
+pub mod chrome;
+#[cfg(feature = "json")]
 pub mod json;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;

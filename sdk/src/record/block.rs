@@ -14,6 +14,7 @@ use super::cells::Cell64;
 use super::clock::Clock;
 use super::labels::{CACHE_ENTRIES, CacheEntry, MAX_SETS};
 use super::octaves::{COARSE, FINE, Scale};
+use super::spans::SpanRing;
 use super::stage::MAX_STAGES;
 
 /// Stages that a thread's path names. Deeper ones are counted and timed like all others; samplers see the last one that
@@ -114,6 +115,7 @@ pub(crate) struct Block {
     pub(crate) refused: Refused,
     pub(crate) label_cache: [CacheEntry; CACHE_ENTRIES],
     label_chunks: [AtomicU32; LABEL_CHUNKS],
+    pub(crate) spans: SpanRing,
     stages: [StageCells; MAX_STAGES],
     arena: [Cell64; ARENA_WORDS],
 }
@@ -217,6 +219,7 @@ impl Block {
         self.set_labels(0);
         self.set_weight(0);
         self.query_start.set(0);
+        self.spans.leave_query();
     }
 
     #[inline(always)]
@@ -515,7 +518,7 @@ impl Block {
 
     /// Bytes of memory that this block uses of what it reserves, for `stages` registered ones.
     pub(crate) fn used_bytes(&self, stages: usize) -> usize {
-        let head = std::mem::offset_of!(Block, stages);
+        let head = std::mem::offset_of!(Block, spans) + self.spans.used_bytes();
         let arena = self.arena_used.load(Ordering::Relaxed) as usize * size_of::<Cell64>();
         head + (stages + 1) * size_of::<StageCells>() + arena
     }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use super::block::{Block, Query, Timing};
 use super::interner::NO_LABELS;
 use super::labels::Labels;
+use super::spans::{self, Record};
 use super::stage::{Call, Stage};
 use super::{rates, thread};
 
@@ -104,6 +105,9 @@ impl AsyncCall {
         });
         let awaiting_ns = timing.map_or(0, |timing| (timing.ns - self.busy_ns) * u64::from(timing.weight));
         block.record_stage(stage, failed, self.allocated, timing);
+        if let Some(timing) = timing {
+            spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
+        }
         block.record_async(stage, u64::from(self.polls), awaiting_ns, cancelled && !panicked);
         if panicked {
             block.record_panic(stage);
@@ -186,6 +190,16 @@ struct AsyncQuery {
     nested_entered: u64,
     stages: u64,
     rows: u64,
+    trace: Trace,
+}
+
+/// The spans of a query that is followed, while it is on no thread.
+#[derive(Default)]
+struct Trace {
+    /// 0 if it is not followed.
+    seed: u64,
+    remote: [u64; 3],
+    records: Vec<Record>,
 }
 
 /// What a poll of a query changed on the thread, beside what its stage did.
@@ -209,6 +223,7 @@ struct QuerySums<'a> {
     nested_entered: &'a mut u64,
     stages: &'a mut u64,
     rows: &'a mut u64,
+    trace: &'a mut Trace,
 }
 
 impl AsyncQuery {
@@ -221,9 +236,18 @@ impl AsyncQuery {
                 block.set_weight(rates::decide(block, self.set));
             }
             block.record_live(self.set, 1);
+            // The outermost query is the one that is followed.
+            if labels == NO_LABELS && block.weight() != 0 {
+                block.spans.begin_query(|| block.next_random());
+                self.trace.seed = block.spans.seed();
+            }
         } else {
             // What was decided at the first poll, on whatever thread that was.
             block.set_weight(self.call.weight());
+            if self.trace.seed != 0 {
+                block.spans.resume(self.trace.seed);
+                block.spans.set_remote(self.trace.remote);
+            }
         }
         block.set_labels(self.set);
         let nested = [&block.nested_ns, &block.nested_allocated, &block.nested_entered].map(|cell| {
@@ -232,7 +256,8 @@ impl AsyncQuery {
             outer
         });
         let (entered, rows) = (block.entered.get(), block.rows.get());
-        let Self { call, nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, .. } = self;
+        let Self { call, nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, trace, .. } =
+            self;
         let Some(polling) = call.poll() else {
             // Switched off at this very moment.
             block.set_labels(labels);
@@ -241,7 +266,7 @@ impl AsyncQuery {
         };
         let query_start = block.query_start.get();
         block.query_start.set(polling.call.start);
-        let sums = QuerySums { nested_ns, nested_allocated, nested_entered, stages, rows: own_rows };
+        let sums = QuerySums { nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, trace };
         Some(PollingQuery {
             _polling: polling,
             sums,
@@ -256,7 +281,18 @@ impl AsyncQuery {
     }
 
     fn finish(&mut self, failed: bool, cancelled: bool) {
+        let trace = std::mem::take(&mut self.trace);
+        if trace.seed != 0
+            && let Some(block) = thread::present()
+        {
+            block.spans.resume(trace.seed);
+            block.spans.set_remote(trace.remote);
+            trace.records.into_iter().for_each(|record| block.spans.push(record));
+        }
         let Some((block, allocated, timing)) = self.call.finish(failed, cancelled) else { return };
+        if trace.seed != 0 {
+            block.spans.end_query(self.set, failed || cancelled, timing.map_or(0, |timing| timing.ns));
+        }
         let timing = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(self.nested_ns), ..t });
         let query = Query {
             failed,
@@ -286,6 +322,10 @@ impl Drop for PollingQuery<'_> {
         *self.sums.rows += block.rows.get().wrapping_sub(self.rows);
         block.rows.set(self.rows);
         block.query_start.set(self.query_start);
+        if self.sums.trace.seed != 0 {
+            self.sums.trace.remote = block.spans.remote();
+            block.spans.suspend(&mut self.sums.trace.records);
+        }
         for (cell, outer) in
             [&block.nested_ns, &block.nested_allocated, &block.nested_entered].into_iter().zip(self.nested)
         {
@@ -320,6 +360,7 @@ pub fn query_future<F: Future>(
         nested_entered: 0,
         stages: 0,
         rows: 0,
+        trace: Trace::default(),
     };
     QueryFuture { future, failed, query }
 }

@@ -6,7 +6,7 @@ use super::block::{Block, Query, Timing};
 use super::interner::NO_LABELS;
 use super::labels::Labels;
 use super::stage::{Call, Stage};
-use super::{rates, thread};
+use super::{rates, spans, thread};
 
 /// What is remembered between entering a stage and leaving it.
 pub(crate) struct Entered {
@@ -71,6 +71,9 @@ impl Entered {
         let allocated = block.allocated().wrapping_sub(self.allocated);
         block.set_depth(self.depth);
         block.record_stage(self.stage, failed, allocated, timing);
+        if let Some(timing) = timing {
+            spans::leave(block, self.depth, self.stage, failed, self.start, timing, allocated);
+        }
         if std::thread::panicking() {
             block.record_panic(self.stage);
         }
@@ -143,8 +146,13 @@ impl EnteredQuery {
     pub(crate) fn new(block: &'static Block, call: Call, set: u32) -> Self {
         let (outer_labels, outer_weight) = (block.labels(), block.weight());
         // Once a query, at its root: what is nested in it inherits.
-        if outer_labels == NO_LABELS {
-            block.set_weight(rates::decide(block, set));
+        let root = outer_labels == NO_LABELS;
+        if root {
+            let weight = rates::decide(block, set);
+            block.set_weight(weight);
+            if weight != 0 && call.timed {
+                block.spans.begin_query(|| block.next_random());
+            }
         }
         block.set_labels(set);
         let outer_nested_ns = block.nested_ns.get();
@@ -195,6 +203,9 @@ impl EnteredQuery {
         block.nested_entered.set(self.outer_nested_entered.wrapping_add(stages));
         block.set_labels(self.outer_labels);
         block.set_weight(self.outer_weight);
+        if self.outer_labels == NO_LABELS && block.spans.seed() != 0 {
+            block.spans.end_query(self.set, failed, ns);
+        }
     }
 }
 

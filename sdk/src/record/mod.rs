@@ -21,5 +21,7 @@ pub(crate) mod octaves;
 pub(crate) mod outcome;
 pub(crate) mod rates;
 pub(crate) mod registry;
+pub(crate) mod spans;
 pub(crate) mod stage;
 pub(crate) mod thread;
+pub(crate) mod trace_context;

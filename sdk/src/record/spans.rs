@@ -1,0 +1,363 @@
+//! The spans of the query that is running, in a ring of the thread's block.
+//!
+//! A stage writes its span when it is left, so children come before their parent and depths tell the tree: entering costs
+//! nothing. What is written stays provisional until the query's end, when it is known whether the query is kept: because it
+//! was chosen at its start, because it was slow, or because it failed. Then the ring's end is published; else it is taken
+//! back. Nothing is copied and nothing waits. A full ring refuses and counts.
+//!
+//! # Why this is sound
+//! `end` is written by the owner alone and `begin` by the one reader alone, who holds the lock of `collect::traces`. The
+//! owner writes records from the published end on, never beyond `begin` plus the ring's size; the reader reads up to the
+//! published end. Publishing releases, reading it acquires.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::block::{Block, Timing};
+use super::cells::Cell64;
+use super::labels::MAX_SETS;
+
+/// Records of a thread's ring, 96 KiB.
+const RECORDS: usize = 2048;
+const WORDS: usize = 6;
+
+/// A record: its first word says what it is.
+pub(crate) type Record = [u64; WORDS];
+
+/// The low byte of a record's first word.
+pub(crate) const SPAN: u64 = 1;
+pub(crate) const EVENT: u64 = 2;
+pub(crate) const ATTRIBUTE: u64 = 3;
+pub(crate) const TRACE: u64 = 4;
+/// The next byte: the depth of the path (of a span, its own), at most 255.
+pub(crate) const DEPTH_SHIFT: u32 = 8;
+/// Then flags and, in the upper half, a number: the stage of a span, the label set of a trace, the type of a value.
+pub(crate) const FAILED: u64 = 1 << 16;
+pub(crate) const HEAD: u64 = 1 << 17;
+pub(crate) const SLOW: u64 = 1 << 18;
+pub(crate) const NUMBER_SHIFT: u32 = 32;
+
+/// Spans that a query may keep while it is between polls.
+const ASYNC_RECORDS: usize = 512;
+
+/// The ring of one thread.
+#[repr(C)]
+pub(crate) struct SpanRing {
+    /// Where the reader goes on.
+    begin: AtomicU64,
+    /// Up to where records are published.
+    published: AtomicU64,
+    /// Up to where the owner has written.
+    end: Cell64,
+    /// The random number that the running query's ids are made of; 0 while no query is followed.
+    seed: Cell64,
+    /// Of a trace that began elsewhere: its id, and the span there that the query belongs to.
+    remote: [Cell64; 3],
+    pub(crate) refused: Cell64,
+    records: [[Cell64; WORDS]; RECORDS],
+}
+
+/// One in how many followed queries is kept without any other reason, as a threshold for 32 random bits; 0 while nobody
+/// takes spans.
+static HEAD_THRESHOLD: AtomicU32 = AtomicU32::new(0);
+
+/// Nanoseconds beyond which a query with a label set is slow. Written by the collector once a window.
+static SLOW_NS: [AtomicU64; MAX_SETS] = [const { AtomicU64::new(u64::MAX) }; MAX_SETS];
+
+/// Follows queries from now on and keeps that share of them; `None` follows none.
+pub(crate) fn follow(head_share: Option<f64>) {
+    let threshold =
+        head_share.map_or(0, |share| ((share.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32).max(1));
+    HEAD_THRESHOLD.store(threshold, Ordering::Relaxed);
+}
+
+pub(crate) fn set_slow(set: usize, ns: u64) {
+    if let Some(slow) = SLOW_NS.get(set) {
+        slow.store(ns, Ordering::Relaxed);
+    }
+}
+
+/// Ids of a trace, made of a seed or taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) trace: [u64; 2],
+    /// The query's own span.
+    pub(crate) root: u64,
+    /// The span elsewhere that it belongs to, 0 for none.
+    pub(crate) parent: u64,
+}
+
+fn mix(value: u64) -> u64 {
+    let wide = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * u128::from(value | 0xa076_1d64_78bd_642f);
+    ((wide as u64) ^ (wide >> 64) as u64).max(1)
+}
+
+/// The id of the n-th span of a trace whose root has this id.
+pub(crate) fn span_id(root: u64, n: u64) -> u64 {
+    mix(root.wrapping_add(n.wrapping_mul(0xe703_7ed1_a0b4_28db)))
+}
+
+impl SpanRing {
+    /// Owner only: a timed query begins. It is followed if anyone wants spans.
+    #[inline(always)]
+    pub(crate) fn begin_query(&self, random: impl FnOnce() -> u64) {
+        if HEAD_THRESHOLD.load(Ordering::Relaxed) != 0 {
+            self.resume(random() | 1);
+        }
+    }
+
+    /// Owner only: records from here on belong to the query with the seed.
+    pub(crate) fn resume(&self, seed: u64) {
+        self.end.set(self.published.load(Ordering::Relaxed));
+        self.seed.set(seed);
+        self.remote.iter().for_each(|word| word.set(0));
+    }
+
+    /// Owner only: whether a query is followed; its seed.
+    #[inline(always)]
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.get()
+    }
+
+    /// Owner only: no query is followed any more. What was not published is taken back by the next one.
+    pub(crate) fn leave_query(&self) {
+        self.seed.set(0);
+    }
+
+    pub(crate) fn set_remote(&self, remote: [u64; 3]) {
+        for (word, value) in self.remote.iter().zip(remote) {
+            word.set(value);
+        }
+    }
+
+    pub(crate) fn remote(&self) -> [u64; 3] {
+        [0, 1, 2].map(|index: usize| self.remote[index].get())
+    }
+
+    /// The ids of the query that is followed.
+    pub(crate) fn ids(&self) -> Option<Ids> {
+        let seed = self.seed();
+        (seed != 0).then(|| Self::ids_of(seed, self.remote()))
+    }
+
+    pub(crate) fn ids_of(seed: u64, remote: [u64; 3]) -> Ids {
+        let [high, low, parent] = remote;
+        let trace = if high | low == 0 { [mix(seed), mix(!seed)] } else { [high, low] };
+        Ids { trace, root: mix(seed.rotate_left(32)), parent }
+    }
+
+    /// Owner only.
+    #[cold]
+    pub(crate) fn push(&self, record: Record) {
+        let end = self.end.get();
+        if end.wrapping_sub(self.begin.load(Ordering::Acquire)) >= RECORDS as u64 {
+            self.refused.add(1);
+            return;
+        }
+        for (word, value) in self.records[end as usize % RECORDS].iter().zip(record) {
+            word.set(value);
+        }
+        self.end.set(end.wrapping_add(1));
+    }
+
+    /// Owner only: a stage of the query that is followed was left.
+    #[inline]
+    pub(crate) fn push_span(
+        &self,
+        depth: u32,
+        stage: u32,
+        failed: bool,
+        start: u64,
+        ns: u64,
+        allocated: u64,
+    ) {
+        let flags = if failed { FAILED } else { 0 };
+        let head = SPAN | depth_bits(depth) | flags | u64::from(stage) << NUMBER_SHIFT;
+        self.push([head, start, ns, allocated, 0, 0]);
+    }
+
+    /// Owner only: the query has ended; keeps its records or takes them back.
+    #[cold]
+    pub(crate) fn end_query(&self, set: u32, failed: bool, ns: u64) {
+        let seed = self.seed.get();
+        self.seed.set(0);
+        let head = (seed >> 32) as u32 <= HEAD_THRESHOLD.load(Ordering::Relaxed);
+        let slow = ns > SLOW_NS[set as usize % MAX_SETS].load(Ordering::Relaxed);
+        if !head && !slow && !failed {
+            return;
+        }
+        let ids = Self::ids_of(seed, self.remote());
+        let flags = [(failed, FAILED), (head, HEAD), (slow, SLOW)];
+        let flags = flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
+        let before = self.end.get();
+        self.push([
+            TRACE | flags | u64::from(set) << NUMBER_SHIFT,
+            ids.trace[0],
+            ids.trace[1],
+            ids.root,
+            ids.parent,
+            0,
+        ]);
+        // Records without the one that says whose they are would be of no use.
+        if self.end.get() != before {
+            self.published.store(self.end.get(), Ordering::Release);
+        }
+    }
+
+    /// Owner only: takes back what was written since the query was resumed, to keep it elsewhere between polls.
+    pub(crate) fn suspend(&self, kept: &mut Vec<Record>) {
+        let start = self.published.load(Ordering::Relaxed);
+        let count = self.end.get().wrapping_sub(start);
+        for index in 0..count {
+            if kept.len() >= ASYNC_RECORDS {
+                self.refused.add(1);
+                continue;
+            }
+            let record = &self.records[start.wrapping_add(index) as usize % RECORDS];
+            kept.push(std::array::from_fn(|word| record[word].get()));
+        }
+        self.end.set(start);
+        self.seed.set(0);
+    }
+
+    /// Takes what was published. One reader at a time, who holds the lock of the traces.
+    pub(crate) fn drain(&self, mut take: impl FnMut(Record)) {
+        let published = self.published.load(Ordering::Acquire);
+        let mut begin = self.begin.load(Ordering::Relaxed);
+        while begin != published {
+            let record = &self.records[begin as usize % RECORDS];
+            take(std::array::from_fn(|word| record[word].get()));
+            begin = begin.wrapping_add(1);
+        }
+        self.begin.store(begin, Ordering::Release);
+    }
+
+    /// Bytes of the ring that were ever touched, at most.
+    pub(crate) fn used_bytes(&self) -> usize {
+        (self.published.load(Ordering::Relaxed) as usize).min(RECORDS) * size_of::<Record>()
+    }
+}
+
+pub(crate) fn depth_bits(depth: u32) -> u64 {
+    u64::from(depth.min(255)) << DEPTH_SHIFT
+}
+
+/// The value of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// A text that is part of the program.
+    Text(&'static str),
+}
+
+impl Value {
+    /// Type, and two words that hold the value.
+    fn encode(self) -> (u64, [u64; 2]) {
+        match self {
+            Value::Int(value) => (0, [value as u64, 0]),
+            Value::Float(value) => (1, [value.to_bits(), 0]),
+            Value::Bool(value) => (2, [u64::from(value), 0]),
+            Value::Text(text) => (3, text_words(text)),
+        }
+    }
+
+    /// # Safety
+    /// The words are those that `encode` gave.
+    pub(crate) unsafe fn decode(kind: u64, words: [u64; 2]) -> Self {
+        match kind {
+            0 => Value::Int(words[0] as i64),
+            1 => Value::Float(f64::from_bits(words[0])),
+            2 => Value::Bool(words[0] != 0),
+            // SAFETY: by the caller's promise.
+            _ => Value::Text(unsafe { text(words) }),
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($from:ty => $variant:ident),*) => {$(
+        impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Value::$variant(value.into())
+            }
+        }
+    )*};
+}
+value_from!(i8 => Int, i16 => Int, i32 => Int, i64 => Int, u8 => Int, u16 => Int, u32 => Int, f32 => Float, f64 => Float,
+    bool => Bool, &'static str => Text);
+
+/// Beyond `i64::MAX` it stays there.
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+/// As from `u64`.
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        Value::from(value as u64)
+    }
+}
+
+pub(crate) fn text_words(text: &'static str) -> [u64; 2] {
+    [text.as_ptr().expose_provenance() as u64, text.len() as u64]
+}
+
+/// # Safety
+/// The words are those that `text_words` gave for a text.
+pub(crate) unsafe fn text(words: [u64; 2]) -> &'static str {
+    let start = std::ptr::with_exposed_provenance(words[0] as usize);
+    // SAFETY: by the caller's promise they are the start and the length of a text that lives for ever.
+    unsafe { std::str::from_utf8_unchecked(std::slice::from_raw_parts(start, words[1] as usize)) }
+}
+
+/// Notes an attribute on the stage that the calling thread is in, if its query is followed.
+pub fn record(key: &'static str, value: impl Into<Value>) {
+    if let Some(block) = super::thread::present()
+        && block.spans.seed() != 0
+    {
+        push_attribute(block, key, value.into(), 0);
+    }
+}
+
+/// Notes an event in the stage that the calling thread is in, if its query is followed. Called by `event!`.
+pub fn event(name: &'static str, attributes: &[(&'static str, Value)]) {
+    let Some(block) = super::thread::present() else { return };
+    if block.spans.seed() == 0 {
+        return;
+    }
+    let [start, length] = text_words(name);
+    block.spans.push([EVENT | depth_bits(block.depth()), block.ticks(), start, length, 0, 0]);
+    for (key, value) in attributes {
+        // Flagged as the event's, not the span's.
+        push_attribute(block, key, *value, HEAD);
+    }
+}
+
+fn push_attribute(block: &Block, key: &'static str, value: Value, flag: u64) {
+    let (kind, [first, second]) = value.encode();
+    let [start, length] = text_words(key);
+    let head = ATTRIBUTE | depth_bits(block.depth()) | flag | kind << NUMBER_SHIFT;
+    block.spans.push([head, start, length, first, second, 0]);
+}
+
+/// What a stage that was timed leaves in the ring, if its query is followed.
+#[inline(always)]
+pub(crate) fn leave(
+    block: &Block,
+    depth: u32,
+    stage: u32,
+    failed: bool,
+    start: u64,
+    timing: Timing,
+    allocated: u64,
+) {
+    if block.spans.seed() != 0 {
+        block.spans.push_span(depth, stage, failed, start, timing.ns, allocated);
+    }
+}
