@@ -88,7 +88,7 @@ fn state(_thread: u32) -> ThreadState {
 /// How many threads were in one stage, for one query, in one state, on average.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveAverage {
-    /// The innermost stage.
+    /// The innermost stage; empty for async queries that are on no thread.
     pub stage: &'static str,
     /// The labels, in the order of [`LabelKind::ALL`].
     pub labels: [&'static str; LabelKind::ALL.len()],
@@ -99,6 +99,9 @@ pub struct ActiveAverage {
 }
 
 /// What was active over the last minutes, at some looks a second: a bounded ring.
+///
+/// A look reads each thread's path and its CPU clock, well below a microsecond a thread: the share of the time since the look
+/// before that it was on a core counts as running, the rest as waiting.
 #[derive(Debug)]
 pub struct ActiveHistory {
     looks: VecDeque<Look>,
@@ -107,50 +110,63 @@ pub struct ActiveHistory {
     rows: usize,
     /// Looks that were dropped before their time because the ring was full.
     dropped: u64,
+    /// The CPU time of each thread that was active at the last look.
+    cpu_ns: HashMap<u32, u64>,
 }
 
-/// Rows of all looks together, some 6 MB: five minutes of sixteen busy threads at 20 a second.
-const MAX_ROWS: usize = 100_000;
+/// Rows of all looks together, 4.8 MB: five minutes of some sixty busy threads at 20 a second.
+const MAX_ROWS: usize = 400_000;
 
 #[derive(Debug)]
 struct Look {
     at: Instant,
-    /// Innermost stage, labels and state of each active thread.
     rows: Vec<Row>,
 }
 
-type Labels = [&'static str; LabelKind::ALL.len()];
-type Row = (&'static str, Labels, ThreadState);
-
-/// Async queries under way, by label set.
-fn live_async() -> impl Iterator<Item = (Labels, u64)> {
-    let sets = super::snapshot::label_sets().into_iter().enumerate();
-    sets.filter(|(_, figures)| figures.live > 0 && figures.live < u64::MAX / 2)
-        .map(|(set, figures)| (LabelKind::ALL.map(|kind| label_set(set as u32).get(kind)), figures.live))
+/// What one thread was in; or, with stage 0, how many async queries with the labels were on none.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    stage: u32,
+    labels: u32,
+    /// The share of the time that the thread was on a core; not a number if it was not seen before. Of async queries, how
+    /// many.
+    amount: f32,
 }
 
 impl ActiveHistory {
     /// A ring of the looks of that time.
     #[must_use]
     pub fn new(keep: Duration) -> Self {
-        Self { looks: VecDeque::new(), keep, rows: 0, dropped: 0 }
+        Self { looks: VecDeque::new(), keep, rows: 0, dropped: 0, cpu_ns: HashMap::new() }
     }
 
     /// Looks at all threads now, and at the async queries that are on none.
     pub fn look(&mut self) {
-        let mut on_threads: HashMap<Labels, u64> = HashMap::new();
-        let row = |active: Active| {
-            *on_threads.entry(active.labels).or_default() += 1;
-            (active.path.last().copied().unwrap_or(""), active.labels, active.state)
-        };
-        let mut rows: Vec<Row> = active().into_iter().map(row).collect();
-        for (labels, live) in live_async() {
+        let at = Instant::now();
+        let elapsed = self.looks.back().map(|look| at.duration_since(look.at).as_nanos() as f32);
+        let mut rows = Vec::new();
+        let mut cpu_ns = HashMap::new();
+        let mut on_threads: HashMap<u32, u64> = HashMap::new();
+        for block in registry::blocks() {
+            let Some((thread, stage, labels)) = block.innermost() else { continue };
+            *on_threads.entry(labels).or_default() += 1;
+            let mut running = f32::NAN;
+            if let Some(now) = thread_cpu_ns(thread) {
+                cpu_ns.insert(thread, now);
+                if let (Some(before), Some(elapsed)) = (self.cpu_ns.get(&thread), elapsed) {
+                    running = (now.saturating_sub(*before) as f32 / elapsed.max(1.0)).min(1.0);
+                }
+            }
+            rows.push(Row { stage, labels, amount: running });
+        }
+        for (labels, live) in super::snapshot::live_async() {
             // Those that are polled at this moment have been seen on their threads.
             let awaiting = live.saturating_sub(on_threads.get(&labels).copied().unwrap_or(0));
-            let row = ("", labels, ThreadState::Awaiting);
-            rows.extend(std::iter::repeat_n(row, awaiting.min(MAX_ROWS as u64) as usize));
+            if awaiting > 0 {
+                rows.push(Row { stage: 0, labels, amount: awaiting as f32 });
+            }
         }
-        let at = Instant::now();
+        self.cpu_ns = cpu_ns;
         self.rows += rows.len();
         self.looks.push_back(Look { at, rows });
         while let Some(oldest) = self.looks.front() {
@@ -170,17 +186,27 @@ impl ActiveHistory {
         let now = Instant::now();
         let looks: Vec<&Look> =
             self.looks.iter().rev().take_while(|look| now.duration_since(look.at) <= past).collect();
-        let mut counts: HashMap<Row, u64> = HashMap::new();
+        let mut sums: HashMap<(u32, u32, ThreadState), f64> = HashMap::new();
         for row in looks.iter().flat_map(|look| &look.rows) {
-            *counts.entry(*row).or_default() += 1;
+            let mut add = |state, amount: f32| {
+                *sums.entry((row.stage, row.labels, state)).or_default() += f64::from(amount);
+            };
+            if row.stage == 0 {
+                add(ThreadState::Awaiting, row.amount);
+            } else if row.amount.is_nan() {
+                add(ThreadState::Unknown, 1.0);
+            } else {
+                add(ThreadState::Running, row.amount);
+                add(ThreadState::Waiting, 1.0 - row.amount);
+            }
         }
-        let average = |((stage, labels, state), count): (Row, u64)| ActiveAverage {
-            stage,
-            labels,
+        let average = |((stage, labels, state), sum): (_, f64)| ActiveAverage {
+            stage: stage_by_id(stage).1,
+            labels: LabelKind::ALL.map(|kind| label_set(labels).get(kind)),
             state,
-            average: count as f64 / looks.len() as f64,
+            average: sum / looks.len() as f64,
         };
-        let mut averages: Vec<_> = counts.into_iter().map(average).collect();
+        let mut averages: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum > 0.0).map(average).collect();
         averages.sort_by(|a, b| b.average.total_cmp(&a.average).then_with(|| a.stage.cmp(b.stage)));
         (averages, looks.len())
     }
@@ -196,6 +222,22 @@ impl ActiveHistory {
     pub fn since(&self) -> Option<SystemTime> {
         self.looks.front().and_then(|look| SystemTime::now().checked_sub(look.at.elapsed()))
     }
+}
+
+/// The CPU time of another thread of this process.
+#[cfg(target_os = "linux")]
+fn thread_cpu_ns(thread: u32) -> Option<u64> {
+    // The kernel's number for the CPU clock of one thread: MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED).
+    let clock = (!(thread as i32) << 3) | 6;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place to write to is ours; a thread that ended makes the call fail.
+    (unsafe { libc::clock_gettime(clock, &raw mut time) } == 0)
+        .then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_cpu_ns(_thread: u32) -> Option<u64> {
+    None
 }
 
 /// The history that a collector keeps.

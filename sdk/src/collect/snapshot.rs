@@ -202,6 +202,16 @@ pub(crate) fn label_sets() -> Vec<LabelFigures> {
     read_labels(&registry::blocks())
 }
 
+/// Async queries under way, by label set: none where one thread's count was read before the other's.
+pub(crate) fn live_async() -> Vec<(u32, u64)> {
+    let mut sums = vec![0_u64; interner::count()];
+    for block in registry::blocks() {
+        block.read_live(&mut sums);
+    }
+    let sums = sums.into_iter().enumerate();
+    sums.filter(|(_, live)| (1..u64::MAX / 2).contains(live)).map(|(set, live)| (set as u32, live)).collect()
+}
+
 /// Stages entered so far, in all threads.
 pub(crate) fn entered() -> u64 {
     registry::blocks().iter().map(|block| block.entered.get()).sum()

@@ -246,7 +246,7 @@ fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, records: &[Rec
 }
 
 /// Gives the spans, which stand children first, their ids and parents, and turns their order.
-fn link(root_id: u64, spans: &mut Vec<Span>, depths: &mut Vec<u8>) {
+fn link(root_id: u64, spans: &mut [Span], depths: &mut [u8]) {
     spans.reverse();
     depths.reverse();
     // Now each span stands before those that lie in it, the latest of which comes first.

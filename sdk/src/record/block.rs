@@ -149,8 +149,6 @@ pub(crate) struct LabelFigures {
     pub(crate) timed: u64,
     pub(crate) stages: u64,
     pub(crate) rows: u64,
-    /// Async queries under way.
-    pub(crate) live: u64,
     /// Weighted counts on the coarse scale, or none at all.
     pub(crate) cells: Vec<u64>,
 }
@@ -508,12 +506,31 @@ impl Block {
                     (&mut sum.timed, LABEL_TIMED),
                     (&mut sum.stages, LABEL_STAGES),
                     (&mut sum.rows, LABEL_ROWS),
-                    (&mut sum.live, LABEL_LIVE),
                 ] {
                     *sum = sum.wrapping_add(words[word].get());
                 }
             }
         }
+    }
+
+    /// Adds this thread's part of the async queries under way, by label set. Any thread.
+    pub(crate) fn read_live(&self, sums: &mut [u64]) {
+        for (sums, start) in sums.chunks_mut(SETS_PER_CHUNK).zip(&self.label_chunks) {
+            let start = start.load(Ordering::Relaxed) as usize;
+            if start == 0 {
+                continue;
+            }
+            for (sum, words) in sums.iter_mut().zip(self.arena[start..].chunks(LABEL_WORDS)) {
+                *sum = sum.wrapping_add(words[LABEL_LIVE].get());
+            }
+        }
+    }
+
+    /// The owner's thread id, its innermost stage and its label set, if it is in a stage. Any thread.
+    pub(crate) fn innermost(&self) -> Option<(u32, u32, u32)> {
+        let tid = self.tid.load(Ordering::Relaxed);
+        let (stage, labels) = self.current();
+        (tid != 0 && stage != 0).then_some((tid, stage, labels))
     }
 
     /// Bytes of memory that this block uses of what it reserves, for `stages` registered ones.

@@ -1,0 +1,65 @@
+//! Stagelight beside the bare clock and beside its peers: each bar on the record path, measured.
+//!
+//! `cargo run --release -p stagelight-benches --bin peers` prints a table for people. With `-- --check` it prints a line a
+//! bar, `name value limit ok|miss`, and exits with 1 if any bar is missed. `-- --quick` records a twentieth of the billion
+//! calls of the memory part, while developing.
+//!
+//! Variants of one comparison take turns in short rounds in this one process; a ratio or difference is taken within each
+//! round, and its median over the rounds is held against the bar. The table gives the quartiles beside it. Times are CPU
+//! times of the calling thread unless a row says otherwise.
+
+mod body;
+mod counters;
+mod cpu;
+mod crew;
+mod engine;
+mod futures;
+mod harness;
+mod history;
+mod hundred;
+mod memory;
+mod peer;
+mod report;
+mod snapshots;
+mod stages;
+mod threads;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use report::Report;
+
+// The allocator that counts each thread's bytes, as in a program that takes heap profiles; samples so rare that no peer
+// pays for them when it allocates.
+stagelight_profiler::heap_profiler!(lg_sample = 30);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    if let Some(unknown) = arguments.iter().find(|it| !["--check", "--quick"].contains(&it.as_str())) {
+        eprintln!("peers: {unknown}? There are --check and --quick.");
+        return ExitCode::from(2);
+    }
+    let records = if has("--quick") { 50_000_000 } else { 1_000_000_000 };
+
+    let start = Instant::now();
+    let mut report = Report::default();
+    // Memory first, while nothing else has used any.
+    memory::measure(&mut report, records);
+    stages::measure(&mut report);
+    threads::measure(&mut report);
+    futures::measure(&mut report);
+    counters::measure(&mut report);
+    history::measure(&mut report);
+    engine::measure(&mut report);
+    // The peers last: what they leave running disturbs nothing but themselves.
+    peer::measure(&mut report);
+
+    if has("--check") {
+        report.print_checks();
+    } else {
+        report.print_table();
+        println!("\n{:.0} s", start.elapsed().as_secs_f64());
+    }
+    if has("--check") && report.misses() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
