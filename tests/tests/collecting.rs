@@ -74,7 +74,9 @@ fn the_governor_times_fewer_of_the_frequent_and_all_of_the_rare() {
     assert_eq!(tiny.calls, 2 * frequent.calls, "every call is counted");
     assert_eq!(tiny.histogram.count(), tiny.calls);
     let statement = snapshot.statements.iter().find(|statement| statement.value == "frequent").unwrap();
-    assert_eq!((statement.calls, statement.stages), (frequent.calls, 3 * frequent.calls));
+    assert_eq!(statement.calls, frequent.calls);
+    let each = statement.stages as f64 / statement.calls as f64;
+    assert!((each / 3.0 - 1.0).abs() < 0.2, "{each} stages a query, of 3");
     drop(collector);
     assert_eq!(stagelight::governor().budget, 0.0);
 }

@@ -1,6 +1,6 @@
 //! Holds what recording costs under a budget, by timing fewer of the queries that cost most.
 //!
-//! Each window it reckons, from exact counts and the measured prices, what it would cost to time every query of each label
+//! Each window it reckons, from counts that do not depend on the rates and the measured prices, what it would cost to time every query of each label
 //! set. If all of that fits, all is timed. If not, a level is found such that the sets whose cost lies above it, brought down
 //! to it, make the whole fit: so rare and slow statements stay fully timed, and the ones that are called by the million pay.
 //! The reckoning does not depend on the rates in force, so it meets a change of load in one step and does not swing.
@@ -8,7 +8,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::overhead::{Prices, prices};
-use super::snapshot::{entered, label_sets};
+use super::snapshot::{label_sets, stage_calls};
+use crate::record::block::LabelFigures;
 use crate::record::rates::{self, SLOWEST};
 
 /// What the governor did last, in millionths, for the metrics.
@@ -43,6 +44,8 @@ pub(crate) struct Governor {
     cpu_ns: u64,
     /// Queries, timed queries and stage calls of each label set at the last look.
     before: Vec<Counts>,
+    /// All stage calls at the last look.
+    stages: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -55,7 +58,7 @@ struct Counts {
 impl Governor {
     pub(crate) fn new(budget: f64) -> Self {
         BUDGET_PPM.store((budget * 1e6) as u64, Ordering::Relaxed);
-        Self { budget, cpu_ns: cpu_ns(), before: counts() }
+        Self { budget, cpu_ns: cpu_ns(), before: counts(), stages: stage_calls() }
     }
 
     /// Looks at the window that ends now and sets the rates for the next.
@@ -63,19 +66,28 @@ impl Governor {
         let (cpu_ns, counts) = (cpu_ns(), counts());
         let cpu = cpu_ns.saturating_sub(self.cpu_ns) as f64;
         let none = Counts::default();
-        let window: Vec<Counts> = counts
+        let mut window: Vec<Counts> = counts
             .iter()
             .enumerate()
             .map(|(set, now)| {
                 let before = self.before.get(set).unwrap_or(&none);
+                let queries = now.queries.saturating_sub(before.queries);
+                // Stages are counted in timed queries alone, which may be none in a window. How many a query has is taken
+                // from all of its statement so far.
+                let each = now.stages as f64 / now.queries.max(1) as f64;
                 Counts {
-                    queries: now.queries.saturating_sub(before.queries),
+                    queries,
                     timed: now.timed.saturating_sub(before.timed),
-                    stages: now.stages.saturating_sub(before.stages),
+                    stages: (queries as f64 * each) as u64,
                 }
             })
             .collect();
-        (self.cpu_ns, self.before) = (cpu_ns, counts);
+        let stages = stage_calls();
+        let within: u64 = window.iter().skip(1).map(|counts| counts.stages).sum();
+        if let Some(outside) = window.first_mut() {
+            outside.stages = stages.saturating_sub(self.stages).saturating_sub(within);
+        }
+        (self.cpu_ns, self.before, self.stages) = (cpu_ns, counts, stages);
         // A process that does next to nothing is no ground to decide on.
         if cpu < 1e6 {
             return;
@@ -158,17 +170,10 @@ fn level(costs: &[f64], budget: f64) -> f64 {
     f64::INFINITY
 }
 
-/// The counts of each label set; those of set 0 are of what runs outside of any query.
+/// The counts of each label set.
 fn counts() -> Vec<Counts> {
-    let mut counts: Vec<Counts> = label_sets()
-        .iter()
-        .map(|set| Counts { queries: set.calls, timed: set.timed, stages: set.stages })
-        .collect();
-    let within: u64 = counts.iter().skip(1).map(|counts| counts.stages).sum();
-    if let Some(outside) = counts.first_mut() {
-        outside.stages = entered().saturating_sub(within);
-    }
-    counts
+    let counts = |set: &LabelFigures| Counts { queries: set.calls, timed: set.timed, stages: set.stages };
+    label_sets().iter().map(counts).collect()
 }
 
 fn cpu_ns() -> u64 {

@@ -58,9 +58,13 @@ pub(crate) fn prices() -> Prices {
         // Within a root, as nearly all stages are, so that nothing is decided for each.
         block.set_depth(1);
         block.set_weight(1);
-        let timed = price(block, || black_box(Entered::new(block, call)).leave(false));
+        let timed = price(block, || {
+            black_box(Entered::new(block, call)).leave(false);
+        });
         block.set_weight(0);
-        let counted = price(block, || black_box(Entered::new(block, call)).leave(false));
+        let counted = price(block, || {
+            black_box(Entered::new(block, call)).leave(false);
+        });
         let labels = ["stagelight calibration", "of average length", "", ""];
         let query =
             price(block, || EnteredQuery::new(block, call, intern(block, black_box(labels))).leave(false));

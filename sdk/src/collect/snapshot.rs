@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub recorder: RecorderStats,
 }
 
-/// The figures of one stage. Counts, errors and bytes are exact. Times rest on the calls that were timed, each of which
+/// The figures of one stage. Counts and errors are exact. Times and bytes rest on the calls that were timed, each of which
 /// stands for those that were not: estimates without bias, exact where all were timed.
 #[derive(Clone, Debug)]
 pub struct StageStats {
@@ -66,7 +66,8 @@ pub struct StageStats {
     pub polls: u64,
     /// Of an async stage, calls that were dropped before they were done.
     pub cancelled: u64,
-    /// Bytes allocated within the stage, its children's included; 0 where the allocator keeps no count.
+    /// Bytes allocated within the stage, its children's included; rests on the timed calls, and is 0 where the allocator keeps
+    /// no count.
     pub alloc_bytes: u64,
     /// The distribution of the calls' total times.
     pub histogram: Histogram,
@@ -89,7 +90,7 @@ pub struct LabelStats {
     pub max_ns: u64,
     /// Bytes allocated within them, without those of queries nested in them.
     pub alloc_bytes: u64,
-    /// Stages entered within them, without those of queries nested in them.
+    /// Stages entered within them, without those of queries nested in them; rests on the timed ones.
     pub stages: u64,
     /// Rows that they reported by [`rows`](crate::rows).
     pub rows: u64,
@@ -212,9 +213,10 @@ pub(crate) fn live_async() -> Vec<(u32, u64)> {
     sums.filter(|(_, live)| (1..u64::MAX / 2).contains(live)).map(|(set, live)| (set as u32, live)).collect()
 }
 
-/// Stages entered so far, in all threads.
-pub(crate) fn entered() -> u64 {
-    registry::blocks().iter().map(|block| block.entered.get()).sum()
+/// Finished calls of all stages.
+pub(crate) fn stage_calls() -> u64 {
+    let stages = stage::registered().len() as u32;
+    registry::blocks().iter().map(|block| block.stage_calls(stages)).sum()
 }
 
 fn read_labels(blocks: &[&Block]) -> Vec<LabelFigures> {

@@ -8,7 +8,7 @@
 //! 4. Blocks are never freed. A block that a thread left is taken by the next thread and goes on counting
 //!    from where it stood: counts only grow, and readers take differences.
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 use super::cells::Cell64;
 use super::clock::Clock;
@@ -24,10 +24,15 @@ pub(crate) const PATH: usize = 64;
 /// Label sets a chunk of the arena holds the counters of.
 const SETS_PER_CHUNK: usize = 64;
 const LABEL_CHUNKS: usize = MAX_SETS / SETS_PER_CHUNK;
-const CHUNK_WORDS: usize = SETS_PER_CHUNK * LABEL_WORDS;
+const CHUNK_WORDS: usize = (SETS_PER_CHUNK * LABEL_WORDS).next_multiple_of(LINE);
+
+/// Words of a cache line: histogram cells are taken from the arena a line at a time, so a value far from the others, such as
+/// a call that was interrupted, costs 64 bytes.
+const LINE: usize = 8;
 
 /// Words of the arena, 2.5 MiB: all label sets, and octaves for those and the stages that a thread sees much of.
 const ARENA_WORDS: usize = (5 << 20) / 2 / size_of::<u64>();
+const _: () = assert!(ARENA_WORDS / LINE < u16::MAX as usize, "a line's number fits 16 bits");
 
 /// Words of all arenas together, 20 MiB: what Stagelight's memory is bounded by, however many threads there are.
 const ALL_ARENAS_WORDS: usize = (20 << 20) / size_of::<u64>();
@@ -35,7 +40,7 @@ static ALL_ARENAS_USED: AtomicUsize = AtomicUsize::new(0);
 
 const _: () = assert!(MAX_STAGES.is_power_of_two() && MAX_SETS.is_multiple_of(SETS_PER_CHUNK));
 const _: () = assert!(LABEL_CHUNKS * CHUNK_WORDS < ARENA_WORDS && ARENA_WORDS < u32::MAX as usize);
-const _: () = assert!(size_of::<StageCells>() == 256, "a stage's cells fill four cache lines");
+const _: () = assert!(size_of::<StageCells>() == 448, "a stage's figures fill seven cache lines");
 
 /// What one thread recorded of one stage. Times are weighted: what one timed call stands for.
 #[repr(C, align(64))]
@@ -52,13 +57,13 @@ struct StageCells {
     polls: Cell64,
     awaiting_ns: Cell64,
     cancelled: Cell64,
-    /// Where in the arena each octave's cells start; 0 for none yet.
-    octaves: [AtomicU32; FINE.octaves()],
+    /// The arena's line that holds each eight cells of the histogram; 0 for none yet.
+    lines: [AtomicU16; FINE.all_cells() / LINE],
 }
 
-/// What one thread recorded of one label set: these words, in this order, in the arena, and after them where each octave's
-/// cells start.
-const LABEL_WORDS: usize = LABEL_OCTAVES + COARSE.octaves();
+/// What one thread recorded of one label set: these words, in this order, in the arena, and after them the line that holds
+/// each eight cells of the histogram.
+const LABEL_WORDS: usize = LABEL_LINES + COARSE.all_cells() / LINE;
 const LABEL_CALLS: usize = 0;
 const LABEL_ERRORS: usize = 1;
 const LABEL_TOTAL_NS: usize = 2;
@@ -69,7 +74,7 @@ const LABEL_STAGES: usize = 6;
 const LABEL_ROWS: usize = 7;
 /// Async queries that began less those that ended, on this thread: the sum over all threads is what is under way.
 const LABEL_LIVE: usize = 8;
-const LABEL_OCTAVES: usize = 9;
+const LABEL_LINES: usize = 9;
 
 /// What a thread had to refuse, by cause.
 #[derive(Debug, Default)]
@@ -97,7 +102,7 @@ pub(crate) struct Block {
     /// The thread's count of allocated bytes, kept by the allocator; points to a constant 0 where none does.
     allocated: AtomicPtr<u64>,
     ns_per_tick: Cell64,
-    /// Stage calls so far.
+    /// Timed stage calls so far.
     pub(crate) entered: Cell64,
     random: Cell64,
     path: [AtomicU32; PATH],
@@ -241,7 +246,6 @@ impl Block {
         }
         compiler_fence(Ordering::Release);
         self.set_depth(depth + 1);
-        self.entered.add(1);
         depth
     }
 
@@ -319,24 +323,37 @@ impl Block {
         super::clock::to_ns(ticks, self.ns_per_tick.get())
     }
 
-    /// Owner only: counts one finished call of a stage.
+    /// Owner only: counts one finished call of a stage that was not timed.
     #[inline(always)]
-    pub(crate) fn record_stage(&self, stage: u32, failed: bool, allocated: u64, timing: Option<Timing>) {
+    pub(crate) fn count_stage(&self, stage: u32, failed: bool) {
         let cells = &self.stages[stage as usize % MAX_STAGES];
-        cells.allocated.add(allocated);
+        cells.untimed.add(1);
         if failed {
             cells.errors.add(1);
         }
-        let Some(Timing { ns, own_ns, weight }) = timing else {
-            cells.untimed.add(1);
-            return;
-        };
+    }
+
+    /// Owner only: counts one finished call of a stage that was timed.
+    #[inline(always)]
+    pub(crate) fn record_stage(&self, stage: u32, failed: bool, allocated: u64, timing: Timing) {
+        let cells = &self.stages[stage as usize % MAX_STAGES];
+        if failed {
+            cells.errors.add(1);
+        }
+        let Timing { ns, own_ns, weight } = timing;
+        let weight = u64::from(weight);
         cells.timed.add(1);
-        cells.total_ns.add(ns.wrapping_mul(u64::from(weight)));
-        cells.self_ns.add(own_ns.wrapping_mul(u64::from(weight)));
+        cells.total_ns.add(ns.wrapping_mul(weight));
+        cells.self_ns.add(own_ns.wrapping_mul(weight));
+        cells.allocated.add(allocated.wrapping_mul(weight));
         cells.max_ns.raise_to(ns);
-        let (octave, cell) = FINE.place(ns);
-        self.count(&cells.octaves[octave], FINE.cells(), cell, weight);
+        let index = FINE.index(ns);
+        let slot = &cells.lines[index / LINE];
+        let line = match slot.load(Ordering::Relaxed) {
+            0 => self.grow_line(slot),
+            line => line,
+        };
+        self.count(usize::from(line), index, weight);
     }
 
     /// Owner only: notes that a call ended in a panic.
@@ -354,15 +371,11 @@ impl Block {
         cells.cancelled.add(u64::from(cancelled));
     }
 
-    /// Owner only: adds a weight to a cell of the octave whose place in the arena `slot` holds.
+    /// Owner only: adds a weight to a cell in a line of the arena. Line 0 is none.
     #[inline(always)]
-    fn count(&self, slot: &AtomicU32, cells: usize, cell: usize, weight: u32) {
-        let start = match slot.load(Ordering::Relaxed) {
-            0 => self.grow(slot, cells),
-            start => start,
-        };
-        match self.arena.get(start as usize + cell) {
-            Some(count) if start != 0 => count.add(u64::from(weight)),
+    fn count(&self, line: usize, index: usize, weight: u64) {
+        match self.arena.get(line * LINE + index % LINE) {
+            Some(count) if line != 0 => count.add(weight),
             _ => self.refused.arena_full.add(1),
         }
     }
@@ -375,16 +388,26 @@ impl Block {
             return;
         };
         words[LABEL_CALLS].add(1);
-        words[LABEL_ERRORS].add(u64::from(query.failed));
+        if query.failed {
+            words[LABEL_ERRORS].add(1);
+        }
         words[LABEL_ALLOCATED].add(query.allocated);
-        words[LABEL_STAGES].add(query.stages);
-        words[LABEL_ROWS].add(query.rows);
+        if query.rows != 0 {
+            words[LABEL_ROWS].add(query.rows);
+        }
         if let Some(Timing { ns, own_ns, weight }) = query.timing {
+            let weight = u64::from(weight);
             words[LABEL_TIMED].add(1);
-            words[LABEL_TOTAL_NS].add(own_ns.wrapping_mul(u64::from(weight)));
+            words[LABEL_STAGES].add(query.stages.wrapping_mul(weight));
+            words[LABEL_TOTAL_NS].add(own_ns.wrapping_mul(weight));
             words[LABEL_MAX_NS].raise_to(ns);
-            let (octave, cell) = COARSE.place(ns);
-            self.count_label(&words[LABEL_OCTAVES + octave], cell, weight);
+            let index = COARSE.index(ns);
+            let slot = &words[LABEL_LINES + index / LINE];
+            let line = match slot.get() {
+                0 => self.grow_label_line(slot),
+                line => line,
+            };
+            self.count(line as usize, index, weight);
         }
     }
 
@@ -392,19 +415,6 @@ impl Block {
     pub(crate) fn record_live(&self, set: u32, change: i64) {
         if let Some(words) = self.label_words(set) {
             words[LABEL_LIVE].add(change as u64);
-        }
-    }
-
-    /// As `count`, for a slot that is a word of the arena itself.
-    #[inline(always)]
-    fn count_label(&self, slot: &Cell64, cell: usize, weight: u32) {
-        let start = match slot.get() {
-            0 => self.grow_label(slot),
-            start => start,
-        };
-        match self.arena.get(start as usize + cell) {
-            Some(count) if start != 0 => count.add(u64::from(weight)),
-            _ => self.refused.arena_full.add(1),
         }
     }
 
@@ -421,15 +431,24 @@ impl Block {
         self.arena.get(start..start + LABEL_WORDS)
     }
 
+    /// First touch: takes a line of the arena for eight cells. 0 if there is none.
     #[cold]
     #[inline(never)]
-    fn grow_label(&self, slot: &Cell64) -> u64 {
-        let start = u64::from(self.take(COARSE.cells()));
-        slot.set(start);
-        start
+    fn grow_line(&self, slot: &AtomicU16) -> u16 {
+        let line = (self.take(LINE) as usize / LINE) as u16;
+        slot.store(line, Ordering::Relaxed);
+        line
     }
 
-    /// First touch: takes zeroed words from the arena and notes in `slot` where they start. 0 if there are none.
+    #[cold]
+    #[inline(never)]
+    fn grow_label_line(&self, slot: &Cell64) -> u64 {
+        let line = self.take(LINE) as usize / LINE;
+        slot.set(line as u64);
+        line as u64
+    }
+
+    /// First touch: takes words of the arena and notes in `slot` where they start. 0 if there are none.
     #[cold]
     #[inline(never)]
     fn grow(&self, slot: &AtomicU32, words: usize) -> u32 {
@@ -438,9 +457,10 @@ impl Block {
         start
     }
 
+    /// Takes zeroed words, a whole number of lines.
     fn take(&self, words: usize) -> u32 {
         // The first words stay unused, so that 0 can mean "none".
-        let start = self.arena_used.load(Ordering::Relaxed).max(FINE.cells() as u32);
+        let start = self.arena_used.load(Ordering::Relaxed).max(LINE as u32);
         let end = start + words as u32;
         if end as usize > ARENA_WORDS {
             return 0;
@@ -456,9 +476,8 @@ impl Block {
     /// Adds this thread's figures of a stage to `sum`. Any thread.
     pub(crate) fn read_stage(&self, stage: u32, sum: &mut StageFigures) {
         let cells = &self.stages[stage as usize % MAX_STAGES];
-        for (octave, start) in cells.octaves.iter().enumerate() {
-            let start = start.load(Ordering::Relaxed) as usize;
-            self.read_octave(start, octave, FINE, &mut sum.cells);
+        for (number, line) in cells.lines.iter().enumerate() {
+            self.read_line(line.load(Ordering::Relaxed).into(), number, FINE, &mut sum.cells);
         }
         sum.max_ns = sum.max_ns.max(cells.max_ns.get());
         for (sum, cell) in [
@@ -477,11 +496,18 @@ impl Block {
         }
     }
 
-    fn read_octave(&self, start: usize, octave: usize, scale: Scale, sum: &mut Vec<u64>) {
-        let cells = scale.cells();
-        let Some(counts) = self.arena.get(start..start + cells).filter(|_| start != 0) else { return };
-        sum.resize(scale.octaves() * cells, 0);
-        for (sum, count) in sum[octave * cells..].iter_mut().zip(counts) {
+    /// Finished calls of the stages up to that number. Any thread.
+    pub(crate) fn stage_calls(&self, stages: u32) -> u64 {
+        let stages = self.stages.iter().take(stages as usize + 1);
+        stages.map(|cells| cells.timed.get().wrapping_add(cells.untimed.get())).sum()
+    }
+
+    fn read_line(&self, line: usize, number: usize, scale: Scale, sum: &mut Vec<u64>) {
+        let Some(counts) = self.arena.get(line * LINE..(line + 1) * LINE).filter(|_| line != 0) else {
+            return;
+        };
+        sum.resize(scale.all_cells(), 0);
+        for (sum, count) in sum[number * LINE..].iter_mut().zip(counts) {
             *sum = sum.wrapping_add(count.get());
         }
     }
@@ -494,8 +520,8 @@ impl Block {
                 continue;
             }
             for (sum, words) in sums.iter_mut().zip(self.arena[start..].chunks(LABEL_WORDS)) {
-                for (octave, start) in words[LABEL_OCTAVES..].iter().enumerate() {
-                    self.read_octave(start.get() as usize, octave, COARSE, &mut sum.cells);
+                for (number, line) in words[LABEL_LINES..].iter().enumerate() {
+                    self.read_line(line.get() as usize, number, COARSE, &mut sum.cells);
                 }
                 sum.max_ns = sum.max_ns.max(words[LABEL_MAX_NS].get());
                 for (sum, word) in [
@@ -571,8 +597,8 @@ pub(crate) fn map_zeroed<T>() -> Option<*const T> {
 mod tests {
     use super::*;
 
-    fn timing(ns: u64) -> Option<Timing> {
-        Some(Timing { ns, own_ns: ns / 2, weight: 1 })
+    fn timing(ns: u64) -> Timing {
+        Timing { ns, own_ns: ns / 2, weight: 1 }
     }
 
     #[test]
@@ -580,8 +606,9 @@ mod tests {
         let block = Block::map().unwrap();
         let mut calls = 0;
         for stage in 0..MAX_STAGES as u32 {
-            for octave in 0..FINE.octaves() as u32 {
-                block.record_stage(stage, false, 8, timing(1 << octave));
+            for exponent in 0..40 * 4 {
+                let ns = (1_u64 << (exponent / 4 + 2)) + (exponent as u64 % 4) * (1 << (exponent / 4));
+                block.record_stage(stage, false, 8, timing(ns));
                 calls += 1;
             }
         }
@@ -603,7 +630,7 @@ mod tests {
         for set in 0..MAX_SETS as u32 {
             for _ in 0..=set % 3 {
                 let failed = set.is_multiple_of(2);
-                let timing = timing(u64::from(set) * 2);
+                let timing = Some(timing(u64::from(set) * 2));
                 block.record_query(set, Query { failed, allocated: 8, stages: 5, rows: 2, timing });
             }
         }
@@ -615,19 +642,18 @@ mod tests {
             assert_eq!(sum.errors, if set.is_multiple_of(2) { calls } else { 0 });
             assert_eq!((sum.max_ns, sum.allocated), (set as u64 * 2, calls * 8));
             assert_eq!((sum.stages, sum.rows), (calls * 5, calls * 2));
-            let (octave, cell) = COARSE.place(set as u64 * 2);
-            assert_eq!(sum.cells[octave * COARSE.cells() + cell], calls);
+            assert_eq!(sum.cells[COARSE.index(set as u64 * 2)], calls);
         }
     }
 
     #[test]
     fn weights_make_one_timed_call_stand_for_many() {
         let block = Block::map().unwrap();
-        block.record_stage(3, false, 0, Some(Timing { ns: 100, own_ns: 60, weight: 16 }));
-        block.record_stage(3, true, 7, None);
+        block.record_stage(3, false, 7, Timing { ns: 100, own_ns: 60, weight: 16 });
+        block.count_stage(3, true);
         let mut sum = StageFigures::default();
         block.read_stage(3, &mut sum);
         assert_eq!((sum.total_ns, sum.self_ns, sum.timed, sum.untimed), (1600, 960, 1, 1));
-        assert_eq!((sum.cells.iter().sum::<u64>(), sum.errors, sum.allocated), (16, 1, 7));
+        assert_eq!((sum.cells.iter().sum::<u64>(), sum.errors, sum.allocated), (16, 1, 7 * 16));
     }
 }

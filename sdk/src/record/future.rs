@@ -78,6 +78,9 @@ impl AsyncCall {
                 self.start = block.ticks();
             }
         }
+        if self.polls == 0 && self.rate != 0 {
+            block.entered.add(1);
+        }
         self.polls = self.polls.saturating_add(1);
         let depth = block.push(stage);
         let (mut outer_child_ns, mut start) = (0, 0);
@@ -104,9 +107,12 @@ impl AsyncCall {
             Timing { ns, own_ns: self.own_ns, weight: self.weight() }
         });
         let awaiting_ns = timing.map_or(0, |timing| (timing.ns - self.busy_ns) * u64::from(timing.weight));
-        block.record_stage(stage, failed, self.allocated, timing);
-        if let Some(timing) = timing {
-            spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
+        match timing {
+            Some(timing) => {
+                block.record_stage(stage, failed, self.allocated, timing);
+                spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
+            }
+            None => block.count_stage(stage, failed),
         }
         block.record_async(stage, u64::from(self.polls), awaiting_ns, cancelled && !panicked);
         if panicked {
@@ -138,23 +144,24 @@ impl Drop for Polling<'_> {
 
 /// A future that is a stage.
 #[must_use = "futures do nothing unless polled"]
-pub struct StageFuture<F: Future> {
+pub struct StageFuture<F: Future, E: Fn(&F::Output) -> bool> {
     future: F,
-    failed: fn(&F::Output) -> bool,
+    /// A closure without captures: it takes no room.
+    failed: E,
     call: AsyncCall,
 }
 
 /// Makes a future a stage. `failed` tells whether its result counts as an error.
 #[inline]
-pub fn stage_future<F: Future>(
+pub fn stage_future<F: Future, E: Fn(&F::Output) -> bool>(
     stage: &'static Stage,
     future: F,
-    failed: fn(&F::Output) -> bool,
-) -> StageFuture<F> {
+    failed: E,
+) -> StageFuture<F, E> {
     StageFuture { future, failed, call: AsyncCall::new(stage) }
 }
 
-impl<F: Future> Future for StageFuture<F> {
+impl<F: Future, E: Fn(&F::Output) -> bool> Future for StageFuture<F, E> {
     type Output = F::Output;
 
     #[inline]
@@ -162,7 +169,7 @@ impl<F: Future> Future for StageFuture<F> {
         // SAFETY: the future is not moved out of the pinned wrapper, is pinned again at once and is dropped in place.
         let (future, call, failed) = unsafe {
             let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.future), &mut this.call, this.failed)
+            (Pin::new_unchecked(&mut this.future), &mut this.call, &this.failed)
         };
         let polling = call.poll();
         let poll = future.poll(context);
@@ -174,7 +181,7 @@ impl<F: Future> Future for StageFuture<F> {
     }
 }
 
-impl<F: Future> Drop for StageFuture<F> {
+impl<F: Future, E: Fn(&F::Output) -> bool> Drop for StageFuture<F, E> {
     fn drop(&mut self) {
         self.call.finish(false, true);
     }
@@ -338,19 +345,19 @@ impl Drop for PollingQuery<'_> {
 
 /// A future that is a query.
 #[must_use = "futures do nothing unless polled"]
-pub struct QueryFuture<F: Future> {
+pub struct QueryFuture<F: Future, E: Fn(&F::Output) -> bool> {
     future: F,
-    failed: fn(&F::Output) -> bool,
+    failed: E,
     query: AsyncQuery,
 }
 
 /// Makes a future a query with these labels.
-pub fn query_future<F: Future>(
+pub fn query_future<F: Future, E: Fn(&F::Output) -> bool>(
     stage: &'static Stage,
     labels: Labels,
     future: F,
-    failed: fn(&F::Output) -> bool,
-) -> QueryFuture<F> {
+    failed: E,
+) -> QueryFuture<F, E> {
     let call = AsyncCall::new(stage);
     let query = AsyncQuery {
         call,
@@ -365,14 +372,14 @@ pub fn query_future<F: Future>(
     QueryFuture { future, failed, query }
 }
 
-impl<F: Future> Future for QueryFuture<F> {
+impl<F: Future, E: Fn(&F::Output) -> bool> Future for QueryFuture<F, E> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         // SAFETY: the future is not moved out of the pinned wrapper, is pinned again at once and is dropped in place.
         let (future, query, failed) = unsafe {
             let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.future), &mut this.query, this.failed)
+            (Pin::new_unchecked(&mut this.future), &mut this.query, &this.failed)
         };
         let polling = query.poll();
         let poll = future.poll(context);
@@ -384,7 +391,7 @@ impl<F: Future> Future for QueryFuture<F> {
     }
 }
 
-impl<F: Future> Drop for QueryFuture<F> {
+impl<F: Future, E: Fn(&F::Output) -> bool> Drop for QueryFuture<F, E> {
     fn drop(&mut self) {
         self.query.finish(false, true);
     }

@@ -22,12 +22,6 @@ pub(crate) struct Entered {
     start: u64,
 }
 
-/// What a finished stage leaves for the query that it may be the root of.
-struct Left {
-    allocated: u64,
-    timing: Option<Timing>,
-}
-
 impl Entered {
     /// Enters a stage. The outermost one of a thread that is in no query decides whether it is timed.
     #[inline(always)]
@@ -43,41 +37,40 @@ impl Entered {
     fn within(block: &'static Block, call: Call) -> Self {
         let depth = block.push(call.stage);
         let weight = if call.timed { block.weight() } else { 0 };
-        let allocated = block.allocated();
-        let (mut outer_child_ns, mut start) = (0, 0);
+        let (mut outer_child_ns, mut allocated, mut start) = (0, 0, 0);
         if weight != 0 {
+            block.entered.add(1);
             outer_child_ns = block.child_ns.get();
             block.child_ns.set(0);
+            allocated = block.allocated();
             // Last, so that the stage's own time has as little of ours in it as can be.
             start = block.ticks();
         }
         Self { block, stage: call.stage, depth, weight, outer_child_ns, allocated, start }
     }
 
+    /// Leaves it; what was timed, if it was.
     #[inline(always)]
-    pub(crate) fn leave(&self, failed: bool) {
-        self.left(failed);
-    }
-
-    #[inline(always)]
-    fn left(&self, failed: bool) -> Left {
+    pub(crate) fn leave(&self, failed: bool) -> Option<Timing> {
         let block = self.block;
-        let timing = (self.weight != 0).then(|| {
+        let timing = if self.weight != 0 {
             let ns = block.to_ns(block.ticks().saturating_sub(self.start));
+            let allocated = block.allocated().wrapping_sub(self.allocated);
             let own_ns = ns.saturating_sub(block.child_ns.get());
             block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
-            Timing { ns, own_ns, weight: self.weight }
-        });
-        let allocated = block.allocated().wrapping_sub(self.allocated);
-        block.set_depth(self.depth);
-        block.record_stage(self.stage, failed, allocated, timing);
-        if let Some(timing) = timing {
+            let timing = Timing { ns, own_ns, weight: self.weight };
+            block.record_stage(self.stage, failed, allocated, timing);
             spans::leave(block, self.depth, self.stage, failed, self.start, timing, allocated);
-        }
+            Some(timing)
+        } else {
+            block.count_stage(self.stage, failed);
+            None
+        };
+        block.set_depth(self.depth);
         if std::thread::panicking() {
             block.record_panic(self.stage);
         }
-        Left { allocated, timing }
+        timing
     }
 }
 
@@ -134,77 +127,93 @@ pub(crate) struct EnteredQuery {
     outer_weight: u32,
     outer_start: u64,
     /// What the queries nested in the enclosing query had gathered.
-    outer_nested_ns: u64,
-    outer_nested_allocated: u64,
-    outer_nested_entered: u64,
+    outer: Nested,
+    allocated: u64,
     entered: u64,
     rows: u64,
+}
+
+/// Sums over the queries nested in one: its own figures leave them out.
+#[derive(Clone, Copy, Default)]
+struct Nested {
+    ns: u64,
+    allocated: u64,
+    entered: u64,
+}
+
+impl Nested {
+    #[inline(always)]
+    fn take(block: &Block) -> Self {
+        let Self { ns, allocated, entered } = Self::default();
+        let outer = Self {
+            ns: block.nested_ns.get(),
+            allocated: block.nested_allocated.get(),
+            entered: block.nested_entered.get(),
+        };
+        block.nested_ns.set(ns);
+        block.nested_allocated.set(allocated);
+        block.nested_entered.set(entered);
+        outer
+    }
+
+    #[inline(always)]
+    fn put_back(self, block: &Block, and: Self) {
+        block.nested_ns.set(self.ns.wrapping_add(and.ns));
+        block.nested_allocated.set(self.allocated.wrapping_add(and.allocated));
+        block.nested_entered.set(self.entered.wrapping_add(and.entered));
+    }
 }
 
 impl EnteredQuery {
     #[inline(always)]
     pub(crate) fn new(block: &'static Block, call: Call, set: u32) -> Self {
         let (outer_labels, outer_weight) = (block.labels(), block.weight());
-        // Once a query, at its root: what is nested in it inherits.
-        let root = outer_labels == NO_LABELS;
-        if root {
+        let mut outer = Nested::default();
+        if outer_labels == NO_LABELS {
+            // Once a query, at its root: what is nested in it inherits.
             let weight = rates::decide(block, set);
             block.set_weight(weight);
             if weight != 0 && call.timed {
                 block.spans.begin_query(|| block.next_random());
             }
+        } else {
+            outer = Nested::take(block);
         }
         block.set_labels(set);
-        let outer_nested_ns = block.nested_ns.get();
-        let outer_nested_allocated = block.nested_allocated.get();
-        let outer_nested_entered = block.nested_entered.get();
-        block.nested_ns.set(0);
-        block.nested_allocated.set(0);
-        block.nested_entered.set(0);
+        let (allocated, entered, rows) = (block.allocated(), block.entered.get(), block.rows.get());
         let outer_start = block.query_start.get();
-        let (entered, rows) = (block.entered.get(), block.rows.get());
         let stage = Entered::within(block, call);
         block.query_start.set(stage.start);
-        Self {
-            set,
-            outer_start,
-            outer_labels,
-            outer_weight,
-            outer_nested_ns,
-            outer_nested_allocated,
-            outer_nested_entered,
-            entered,
-            rows,
-            stage,
-        }
+        Self { stage, set, outer_labels, outer_weight, outer_start, outer, allocated, entered, rows }
     }
 
     #[inline(always)]
     pub(crate) fn leave(&self, failed: bool) {
         let block = self.stage.block;
-        let Left { allocated, timing } = self.stage.left(failed);
+        let timing = self.stage.leave(failed);
+        let allocated = block.allocated().wrapping_sub(self.allocated);
         let stages = block.entered.get().wrapping_sub(self.entered);
         let ns = timing.map_or(0, |timing| timing.ns);
         let timing = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(block.nested_ns.get()), ..t });
-        block.record_query(
-            self.set,
-            Query {
-                failed,
-                allocated: allocated.saturating_sub(block.nested_allocated.get()),
-                stages: stages.saturating_sub(block.nested_entered.get()),
-                rows: block.rows.get().wrapping_sub(self.rows),
-                timing,
-            },
-        );
+        let query = Query {
+            failed,
+            allocated: allocated.saturating_sub(block.nested_allocated.get()),
+            stages: stages.saturating_sub(block.nested_entered.get()),
+            rows: block.rows.get().wrapping_sub(self.rows),
+            timing,
+        };
+        block.record_query(self.set, query);
         block.rows.set(self.rows);
         block.query_start.set(self.outer_start);
-        block.nested_ns.set(self.outer_nested_ns.wrapping_add(ns));
-        block.nested_allocated.set(self.outer_nested_allocated.wrapping_add(allocated));
-        block.nested_entered.set(self.outer_nested_entered.wrapping_add(stages));
         block.set_labels(self.outer_labels);
         block.set_weight(self.outer_weight);
-        if self.outer_labels == NO_LABELS && block.spans.seed() != 0 {
-            block.spans.end_query(self.set, failed, ns);
+        if self.outer_labels == NO_LABELS {
+            Nested::default().put_back(block, Nested::default());
+            if block.spans.seed() != 0 {
+                block.spans.end_query(self.set, failed, ns);
+            }
+        } else {
+            self.outer.put_back(block, Nested { ns, allocated, entered: stages });
         }
     }
 }

@@ -25,6 +25,18 @@ impl Scale {
         1 << self.cell_bits
     }
 
+    /// Cells a histogram.
+    pub(crate) const fn all_cells(self) -> usize {
+        self.octaves() * self.cells()
+    }
+
+    /// The index of a value's cell among all.
+    #[inline(always)]
+    pub(crate) const fn index(self, value: u64) -> usize {
+        let (octave, cell) = self.place(value);
+        octave * self.cells() + cell
+    }
+
     /// Octaves a histogram.
     pub(crate) const fn octaves(self) -> usize {
         (LARGEST_POWER - self.cell_bits + 1) as usize
