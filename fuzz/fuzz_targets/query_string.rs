@@ -7,6 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use stagelight_profiler::fuzzing::params;
 
 fuzz_target!(|query: &str| {
+    if let Err(sentence) = params::parse_mode(query) {
+        assert!(sentence.len() < 400 && sentence.lines().count() == 1, "{sentence:?}");
+    }
     match params::parse(query) {
         Ok(params) => assert!(params.hz.is_none_or(|hz| (1..5000).contains(&hz)) && params.by.len() <= 6),
         Err(sentence) => assert!(sentence.len() < 400 && sentence.lines().count() == 1, "{sentence:?}"),

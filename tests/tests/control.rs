@@ -181,6 +181,51 @@ fn every_endpoint_answers_under_load() {
 }
 
 #[test]
+fn what_runs_is_seen_and_what_is_recorded_can_be_changed() {
+    let scene = Scene::new();
+    let collector = stagelight::collector().every(Duration::from_millis(50)).start().unwrap();
+    let json = |path: &str| -> serde_json::Value { serde_json::from_slice(&scene.get(path).2).unwrap() };
+    wait_for(|| json("/api/v1/active").as_array().unwrap().iter().any(|a| a["path"][0] == "control.query"));
+    wait_for(|| {
+        let history = json("/api/v1/history?seconds=10");
+        let active = history["active"].as_array().unwrap();
+        active
+            .iter()
+            .any(|a| a["stage"] == "control.query" && a["tenant"] == "acme" && a["state"] == "running")
+    });
+    wait_for(|| json("/api/v1/traces").as_array().unwrap().iter().any(|t| t["labels"]["tenant"] == "acme"));
+    let chrome = json("/api/v1/traces?format=chrome");
+    assert!(chrome["traceEvents"].as_array().unwrap().iter().any(|event| event["name"] == "control.query"));
+
+    let post = |query: &str| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut response = agent.post(scene.url(&format!("/api/v1/mode?{query}"))).send_empty().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    };
+    let (status, text) = post("stage=control.*&mode=off");
+    assert!(status == 200 && text.contains("\"matched\":1"), "{status} {text}");
+    let calls = || {
+        json("/api/v1/stages")["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|s| s["name"] == "control.query")
+            .unwrap()["calls"]
+            .clone()
+    };
+    // A call that was running when it was switched off may still end.
+    std::thread::sleep(Duration::from_millis(20));
+    let before = calls();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(calls(), before);
+    assert_eq!(post("stage=*&mode=time").0, 200);
+    wait_for(|| calls() != before);
+    assert_eq!(post("stage=*&mode=loud").0, 400);
+    assert_eq!(scene.get("/api/v1/mode?stage=*&mode=off").0, 405, "a mode is set by POST");
+    drop(collector);
+}
+
+#[test]
 fn bad_requests_are_told_what_is_allowed() {
     let scene = Scene::new();
     for (query, range) in [

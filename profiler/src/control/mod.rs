@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
+mod activity;
 pub mod params;
 mod profiles;
 mod routes;
@@ -29,13 +30,18 @@ mod status;
 /// | `/debug/pprof/profile?seconds=30&hz=99` | a CPU profile of that time |
 /// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
 /// | `/api/v1/stages` | stages and queries as JSON |
+/// | `/api/v1/active` | what runs at this instant |
+/// | `/api/v1/history?seconds=60` | what was active on average (needs a `stagelight::collector`) |
+/// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |
 /// | `/api/v1/status` | what Stagelight does, uses and refused, as JSON |
 ///
 /// Profiles are pprof, symbolized, unless `format=svg` or `format=folded` asks for a flame graph or folded
 /// stacks; `by=tenant` (or `by=tenant,stage`) roots their stacks in labels.
 ///
-/// Port 0 takes a free port. The API is read-only but for the load of the profiles it takes; it can be reached by
-/// whoever has an account on the machine.
+/// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off` says what is recorded of the stages that a pattern matches, as
+/// [`stagelight::set_mode`] does.
+///
+/// Port 0 takes a free port. Whoever has an account on the machine can reach the API.
 ///
 /// # Errors
 /// [`Error::Io`] if the address can't be had, and [`Error::Refused`] for one that other machines can reach: what

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stagelight::Mode;
+
 use crate::profile::LABELS;
 
 /// The form in which a profile is served.
@@ -27,6 +29,45 @@ pub struct Params {
     pub format: Format,
     /// `by=`: labels that root the stacks, outermost first.
     pub by: Vec<&'static str>,
+}
+
+/// Which stages shall be recorded how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModeParams {
+    /// `stage=`: a pattern.
+    pub stage: String,
+    /// `mode=`
+    pub mode: Mode,
+}
+
+/// Reads the query string of a request that sets a mode.
+///
+/// # Errors
+/// A sentence that names what is allowed.
+pub fn parse_mode(query: &str) -> Result<ModeParams, String> {
+    /// Longer than any stage's name.
+    const LONGEST: usize = 512;
+    let (mut stage, mut mode) = (None, None);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "stage" => stage = Some(value.into_owned()),
+            "mode" => {
+                let known = Mode::from_name(&value);
+                mode = Some(
+                    known
+                        .ok_or_else(|| format!("mode={}: mode must be time, count or off", short(&value)))?,
+                );
+            }
+            _ => {}
+        }
+    }
+    match (stage, mode) {
+        (Some(stage), Some(mode)) if !stage.is_empty() && stage.len() <= LONGEST => {
+            Ok(ModeParams { stage, mode })
+        }
+        (_, None) => Err("mode is missing: it must be time, count or off".into()),
+        _ => Err(format!("stage must be a pattern of 1 to {LONGEST} bytes, such as storage::* or exec.?")),
+    }
 }
 
 /// Reads a query string. Parameters that are not known are ignored, as Go's handlers do; of one that is given twice
@@ -134,10 +175,22 @@ mod tests {
         assert!(parse(&format!("hz={}", "9".repeat(1 << 20))).unwrap_err().len() < 200);
     }
 
+    #[test]
+    fn a_mode_and_its_stages_are_read_or_refused() {
+        let params = parse_mode("stage=storage%3A%3A*&mode=count").unwrap();
+        assert_eq!(params, ModeParams { stage: "storage::*".into(), mode: Mode::Count });
+        assert!(parse_mode("stage=a").unwrap_err().contains("time, count or off"));
+        assert!(parse_mode("stage=a&mode=loud").unwrap_err().contains("time, count or off"));
+        for stage in ["", "stage=", &format!("stage={}", "x".repeat(600))] {
+            assert!(parse_mode(&format!("{stage}&mode=off")).unwrap_err().contains("pattern"));
+        }
+    }
+
     proptest! {
         #[test]
         fn anything_is_read_or_refused(query in any::<String>()) {
             let _ = parse(&query);
+            let _ = parse_mode(&query);
         }
 
         #[test]

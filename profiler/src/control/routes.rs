@@ -3,12 +3,12 @@
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
-use super::{profiles, status};
+use super::{activity, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 12] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -16,6 +16,10 @@ const PATHS: [(&str, &str); 8] = [
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
     ("/api/v1/stages", "stages and queries as JSON"),
+    ("/api/v1/active", "what runs at this instant, as JSON"),
+    ("/api/v1/history?seconds=60", "what was active on average, by stage, query and state, as JSON"),
+    ("/api/v1/traces", "the latest traces, as JSON; with ?format=chrome for Perfetto"),
+    ("/api/v1/mode?stage=storage::*&mode=count", "by POST: what is recorded of stages: time, count or off"),
     ("/api/v1/status", "what Stagelight does, uses and refused, as JSON"),
 ];
 
@@ -28,6 +32,10 @@ pub(super) fn router() -> Router {
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/api/v1/stages", get(status::stages))
+        .route("/api/v1/active", get(activity::active))
+        .route("/api/v1/history", get(activity::history))
+        .route("/api/v1/traces", get(activity::traces))
+        .route("/api/v1/mode", post(activity::mode))
         .route("/api/v1/status", get(status::status))
         .fallback(unknown)
 }

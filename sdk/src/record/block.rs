@@ -343,9 +343,15 @@ impl Block {
         let Timing { ns, own_ns, weight } = timing;
         let weight = u64::from(weight);
         cells.timed.add(1);
-        cells.total_ns.add(ns.wrapping_mul(weight));
-        cells.self_ns.add(own_ns.wrapping_mul(weight));
-        cells.allocated.add(allocated.wrapping_mul(weight));
+        // As a rule all is timed, and nothing need be multiplied.
+        let weighted = if weight == 1 {
+            [ns, own_ns, allocated]
+        } else {
+            [ns, own_ns, allocated].map(|figure| figure.wrapping_mul(weight))
+        };
+        cells.total_ns.add(weighted[0]);
+        cells.self_ns.add(weighted[1]);
+        cells.allocated.add(weighted[2]);
         cells.max_ns.raise_to(ns);
         let index = FINE.index(ns);
         let slot = &cells.lines[index / LINE];
