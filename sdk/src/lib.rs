@@ -72,6 +72,8 @@ mod collect;
 pub mod export;
 pub mod metrics;
 mod record;
+#[cfg(test)]
+mod testing;
 
 pub use collect::active::{Active, ActiveAverage, ActiveHistory, ThreadState, active, active_averages};
 pub use collect::collector::{Collector, CollectorBuilder, collector};

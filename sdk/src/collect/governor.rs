@@ -238,6 +238,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
         #[test]
         fn the_budget_holds_but_for_what_counting_alone_takes(
             load in prop::collection::vec((0..2_000_000_u64, 1..20_u64, 0..=SLOWEST), 1..50),

@@ -93,6 +93,22 @@ impl Histogram {
         Histogram::new(self.scale, cells, calls, self.timed.saturating_sub(earlier.timed), max)
     }
 
+    /// The weighted counts together.
+    #[cfg(feature = "hdrhistogram")]
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// What the values of each cell that has any are reported as, lowest first, and its weighted count.
+    #[cfg(feature = "hdrhistogram")]
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (u64, u64)> {
+        let cells = self.cells.iter().enumerate().filter(|&(_, &count)| count > 0);
+        cells.map(|(index, &count)| {
+            let (octave, cell) = (index / self.scale.cells(), index % self.scale.cells());
+            (self.scale.middle(octave, cell).min(self.max), count)
+        })
+    }
+
     /// Adds another one of the same scale.
     pub(crate) fn add(&mut self, cells: &[u64], calls: u64, timed: u64, max: u64) {
         self.cells.resize(self.cells.len().max(cells.len()), 0);
@@ -109,19 +125,25 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::octaves::COARSE;
     use proptest::prelude::*;
 
     fn of(values: &[u64]) -> Histogram {
-        let mut cells = vec![0; FINE.octaves() * FINE.cells()];
+        of_scale(FINE, values)
+    }
+
+    fn of_scale(scale: Scale, values: &[u64]) -> Histogram {
+        let mut cells = vec![0; scale.octaves() * scale.cells()];
         for &value in values {
-            let (octave, cell) = FINE.place(value);
-            cells[octave * FINE.cells() + cell] += 1;
+            let (octave, cell) = scale.place(value);
+            cells[octave * scale.cells() + cell] += 1;
         }
         let count = values.len() as u64;
-        Histogram::new(FINE, cells, count, count, values.iter().copied().max().unwrap_or(0))
+        Histogram::new(scale, cells, count, count, values.iter().copied().max().unwrap_or(0))
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
         #[test]
         fn quantiles_are_within_the_stated_error(
             mut values in prop::collection::vec(1..10_000_000_000_u64, 1..500),
@@ -134,6 +156,30 @@ mod tests {
             let estimate = histogram.quantile(q);
             prop_assert!(estimate.abs_diff(exact) as f64 <= exact as f64 / 64.0 + 0.5, "{estimate} for {exact}");
             prop_assert!(histogram.quantile(1.0) <= histogram.max());
+        }
+
+        #[test]
+        fn merged_quantiles_are_within_the_stated_error(
+            parts in prop::collection::vec(prop::collection::vec(1..10_000_000_000_u64, 0..100), 1..8),
+            scale in prop_oneof![Just(FINE), Just(COARSE)],
+            q in 0.0..=1.0_f64,
+        ) {
+            // As threads' histograms are merged, and as a window is what came after the first thread's.
+            let mut merged = Histogram::new(scale, Vec::new(), 0, 0, 0);
+            for part in &parts {
+                let part = of_scale(scale, part);
+                merged.add(&part.cells, part.calls, part.timed, part.max);
+            }
+            let error = 1.0 / (2 * scale.cells()) as f64;
+            for (histogram, skip) in [(merged.clone(), 0), (merged.since(&of_scale(scale, &parts[0])), 1)] {
+                let mut values = parts[skip..].concat();
+                values.sort_unstable();
+                prop_assert_eq!(histogram.count(), values.len() as u64);
+                let rank = ((q * values.len() as f64).ceil() as usize).max(1);
+                let exact = values.get(rank - 1).copied().unwrap_or(0);
+                let estimate = histogram.quantile(q);
+                prop_assert!(estimate.abs_diff(exact) as f64 <= exact as f64 * error + 0.5, "{estimate} for {exact}");
+            }
         }
 
         #[test]

@@ -5,6 +5,8 @@
 pub(crate) mod active;
 pub(crate) mod collector;
 pub(crate) mod governor;
+#[cfg(feature = "hdrhistogram")]
+pub(crate) mod hdr;
 pub(crate) mod histogram;
 pub(crate) mod overhead;
 pub(crate) mod snapshot;

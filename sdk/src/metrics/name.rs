@@ -141,6 +141,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
         #[test]
         fn what_is_sanitized_fits(name in prop_oneof![
             any::<String>(), "[a-z_.]{0,12}", Just("le".to_owned()), Just("stagelight_x".to_owned()), Just("__".to_owned()),

@@ -126,7 +126,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::cases(32))]
         #[test]
         fn quantiles_and_buckets_are_those_of_the_values(
             mut values in prop::collection::vec(prop_oneof![0..300_u64, 1..1_u64 << 50], 1..100),

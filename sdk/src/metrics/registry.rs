@@ -1,5 +1,6 @@
 //! The process's metrics by name, and where the words of each series stand: the slow path, taken at first touches.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -67,6 +68,11 @@ fn lock() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Takes the lock, for as long as what it gives lives.
+pub(crate) fn hold() -> Box<dyn Any> {
+    Box::new(lock())
+}
+
 /// Where the words of a series start: [`NOWHERE`] (counted) if there is no room, or if the name stands for another kind
 /// or unit, which is also said on standard error.
 pub(crate) fn place(spec: &Spec<'_>, labels: Labels<'_>) -> u32 {
@@ -75,6 +81,7 @@ pub(crate) fn place(spec: &Spec<'_>, labels: Labels<'_>) -> u32 {
 
 /// The same for a metric of at most `cap` sets of labels. `None` past it.
 pub(crate) fn place_capped(spec: &Spec<'_>, labels: Labels<'_>, cap: usize) -> Option<u32> {
+    slabs::heed_fork();
     lock().place(spec, labels, Some(cap)).unwrap_or_else(|known| clash(spec, known))
 }
 

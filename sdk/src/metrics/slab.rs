@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::record::octaves::FINE;
 
 /// Words for metrics, 512 KiB: 3,600 distributions or 65,000 counters.
-pub(super) const WORDS: usize = 1 << 16;
+/// Miri looks at each whenever a reference to a slab is passed on, so it gets few.
+pub(super) const WORDS: usize = if cfg!(miri) { 1 << 12 } else { 1 << 16 };
 
 /// Chunks of [`CELLS`] words for the octaves of distributions, 1 MiB.
-const CHUNKS: usize = 1 << 12;
+const CHUNKS: usize = if cfg!(miri) { 1 << 7 } else { 1 << 12 };
 
 /// Words of a cache line.
 pub(super) const LINE_WORDS: usize = 8;

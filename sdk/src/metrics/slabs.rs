@@ -1,13 +1,16 @@
 //! All slabs of the process: who holds one and which are free.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
+use super::registry;
 use super::slab::{self, SHARED, Slab};
 use super::writer::Writer;
 use crate::record::block::map_zeroed;
+use crate::record::fork::{self, AtFork};
 
 /// Whether handles do anything at all.
 pub(crate) const ENABLED: bool = cfg!(feature = "enabled");
@@ -102,6 +105,25 @@ fn acquire() -> Option<&'static Slab> {
     let missing = slabs.all.len() - slabs.free.len();
     slabs.free.reserve(missing);
     Some(slab)
+}
+
+/// Before the first series is placed: what holds for `record`'s locks at a `fork` holds for ours.
+pub(super) fn heed_fork() {
+    static FORK: Once = Once::new();
+    FORK.call_once(|| {
+        fork::heed(AtFork { hold: || vec![registry::hold(), Box::new(lock()) as Box<dyn Any>], in_child })
+    });
+}
+
+/// The slabs of the parent's other threads are free.
+fn in_child() {
+    let mut slabs = lock();
+    let Slabs { all, free } = &mut *slabs;
+    free.clear();
+    let mine = MINE.get();
+    // There is room for all of them.
+    free.extend(all.iter().filter(|&&slab| !ptr::eq(slab, mine)));
+    EXHAUSTED.store(free.is_empty() && all.len() >= MAX_SLABS, Ordering::Relaxed);
 }
 
 /// An empty slab that lives for ever, unless memory is out.

@@ -26,12 +26,13 @@ fn threads_that_came_and_went_lose_nothing() {
     static CALLS: Counter = Counter::new("test_calls_total", "");
     static OPEN: UpDownCounter = UpDownCounter::new("test_open", "");
     static SIZES: Distribution = Distribution::new("test_sizes", "");
+    const VALUES: u64 = crate::testing::repetitions(1_000);
     for _ in 0..10 {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     OPEN.add(3);
-                    for value in 0..1_000 {
+                    for value in 0..VALUES {
                         CALLS.inc();
                         SIZES.record(value);
                     }
@@ -40,10 +41,13 @@ fn threads_that_came_and_went_lose_nothing() {
         });
         OPEN.add(-10);
     }
-    assert_eq!(total("test_calls_total"), 40_000);
+    assert_eq!(total("test_calls_total"), 40 * VALUES);
     assert_eq!(metric("test_open").series[0].value, MetricValue::Level(20.0));
     let MetricValue::Quantities(sizes) = &metric("test_sizes").series[0].value else { panic!() };
-    assert_eq!((sizes.count(), sizes.sum(), sizes.max()), (40_000, 40.0 * 999.0 * 500.0, 999.0));
+    assert_eq!(
+        (sizes.count(), sizes.sum(), sizes.max()),
+        (40 * VALUES, (40 * VALUES * (VALUES - 1) / 2) as f64, (VALUES - 1) as f64)
+    );
 }
 
 #[test]

@@ -30,8 +30,9 @@ const CHUNK_WORDS: usize = (SETS_PER_CHUNK * LABEL_WORDS).next_multiple_of(LINE)
 /// a call that was interrupted, costs 64 bytes.
 const LINE: usize = 8;
 
-/// Words of the arena, 2.5 MiB: all label sets, and octaves for those and the stages that a thread sees much of.
-const ARENA_WORDS: usize = (5 << 20) / 2 / size_of::<u64>();
+/// Words of the arena, 2.5 MiB: all label sets, and lines for those and the stages that a thread sees much of. Miri looks at
+/// each word of a block whenever a reference to it is passed on, so it gets a small one.
+const ARENA_WORDS: usize = if cfg!(miri) { 6_000 } else { (5 << 20) / 2 / size_of::<u64>() };
 const _: () = assert!(ARENA_WORDS / LINE < u16::MAX as usize, "a line's number fits 16 bits");
 
 /// Words of all arenas together, 20 MiB: what Stagelight's memory is bounded by, however many threads there are.
@@ -39,7 +40,8 @@ const ALL_ARENAS_WORDS: usize = (20 << 20) / size_of::<u64>();
 static ALL_ARENAS_USED: AtomicUsize = AtomicUsize::new(0);
 
 const _: () = assert!(MAX_STAGES.is_power_of_two() && MAX_SETS.is_multiple_of(SETS_PER_CHUNK));
-const _: () = assert!(LABEL_CHUNKS * CHUNK_WORDS < ARENA_WORDS && ARENA_WORDS < u32::MAX as usize);
+const _: () = assert!(LABEL_CHUNKS * CHUNK_WORDS < ARENA_WORDS || cfg!(miri));
+const _: () = assert!(ARENA_WORDS < u32::MAX as usize);
 const _: () = assert!(size_of::<StageCells>() == 448, "a stage's figures fill seven cache lines");
 
 /// What one thread recorded of one stage. Times are weighted: what one timed call stands for.
@@ -210,6 +212,11 @@ impl Block {
         self.clear();
         self.tid.store(0, Ordering::Relaxed);
         self.allocated.store((&raw const NO_ALLOCATION_COUNTER).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Owner only: its thread has another id in a forked process.
+    pub(crate) fn set_owner(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
     }
 
     pub(crate) fn is_owned(&self) -> bool {
@@ -471,6 +478,10 @@ impl Block {
         if end as usize > ARENA_WORDS {
             return 0;
         }
+        // Once all is used, threads that find no room don't write to what they share.
+        if ALL_ARENAS_USED.load(Ordering::Relaxed) + words > ALL_ARENAS_WORDS {
+            return 0;
+        }
         if ALL_ARENAS_USED.fetch_add(words, Ordering::Relaxed) + words > ALL_ARENAS_WORDS {
             ALL_ARENAS_USED.fetch_sub(words, Ordering::Relaxed);
             return 0;
@@ -596,6 +607,12 @@ pub(crate) fn map_zeroed<T>() -> Option<*const T> {
     let layout = std::alloc::Layout::new::<T>();
     // SAFETY: the type is not of size 0.
     let memory = unsafe { std::alloc::alloc_zeroed(layout) };
+    // Miri takes for leaked what no static leads to.
+    #[cfg(miri)]
+    {
+        static KEPT: std::sync::Mutex<Vec<AtomicPtr<u8>>> = std::sync::Mutex::new(Vec::new());
+        KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(AtomicPtr::new(memory));
+    }
     (!memory.is_null()).then_some(memory as *const T)
 }
 
@@ -609,9 +626,10 @@ mod tests {
 
     #[test]
     fn a_full_arena_counts_what_it_refuses() {
+        const STAGES: u32 = if cfg!(miri) { 6 } else { MAX_STAGES as u32 };
         let block = Block::map().unwrap();
         let mut calls = 0;
-        for stage in 0..MAX_STAGES as u32 {
+        for stage in 0..STAGES {
             for exponent in 0..40 * 4 {
                 let ns = (1_u64 << (exponent / 4 + 2)) + (exponent as u64 % 4) * (1 << (exponent / 4));
                 block.record_stage(stage, false, 8, timing(ns));
@@ -619,7 +637,7 @@ mod tests {
             }
         }
         let (mut placed, mut timed) = (0, 0);
-        for stage in 0..MAX_STAGES as u32 {
+        for stage in 0..STAGES {
             let mut sum = StageFigures::default();
             block.read_stage(stage, &mut sum);
             placed += sum.cells.iter().sum::<u64>();
@@ -632,15 +650,16 @@ mod tests {
 
     #[test]
     fn every_label_set_has_words_of_its_own() {
+        const SETS: usize = if cfg!(miri) { 8 } else { MAX_SETS };
         let block = Block::map().unwrap();
-        for set in 0..MAX_SETS as u32 {
+        for set in 0..SETS as u32 {
             for _ in 0..=set % 3 {
                 let failed = set.is_multiple_of(2);
                 let timing = Some(timing(u64::from(set) * 2));
                 block.record_query(set, Query { failed, allocated: 8, stages: 5, rows: 2, timing });
             }
         }
-        let mut sums = vec![LabelFigures::default(); MAX_SETS];
+        let mut sums = vec![LabelFigures::default(); SETS];
         block.read_labels(&mut sums);
         for (set, sum) in sums.iter().enumerate() {
             let calls = set as u64 % 3 + 1;
@@ -650,6 +669,35 @@ mod tests {
             assert_eq!((sum.stages, sum.rows), (calls * 5, calls * 2));
             assert_eq!(sum.cells[COARSE.index(set as u64 * 2)], calls);
         }
+    }
+
+    #[test]
+    fn what_is_longer_than_the_longest_cell_counts_in_it() {
+        let block = Block::map().unwrap();
+        let durations = [(1 << 43) - 1, 1 << 43, 1 << 50, u64::MAX / 2, u64::MAX / 2];
+        for ns in durations {
+            block.record_stage(5, false, 0, Timing { ns, own_ns: ns, weight: 1 });
+            let timing = Some(Timing { ns, own_ns: 1, weight: 1 });
+            block.record_query(5, Query { failed: false, allocated: 0, stages: 1, rows: 0, timing });
+        }
+        let mut stage = StageFigures::default();
+        block.read_stage(5, &mut stage);
+        assert_eq!((stage.timed, stage.max_ns), (5, u64::MAX / 2));
+        assert_eq!(stage.cells.iter().sum::<u64>(), 5);
+        assert_eq!(stage.cells.last(), Some(&5));
+        // Sums wrap, as counters do, and a reader's differences are right all the same.
+        let sum = durations.iter().fold(0_u64, |sum, ns| sum.wrapping_add(*ns));
+        assert_eq!((stage.total_ns, stage.self_ns), (sum, sum));
+        let mut labels = vec![LabelFigures::default(); 6];
+        block.read_labels(&mut labels);
+        assert_eq!((labels[5].cells.last(), labels[5].max_ns), (Some(&5), u64::MAX / 2));
+        assert_eq!((labels[5].calls, labels[5].total_ns), (5, 5));
+        assert_eq!(block.refused.arena_full.get(), 0);
+        // A weight makes it no worse.
+        block.record_stage(6, false, 0, Timing { ns: u64::MAX, own_ns: u64::MAX, weight: 1 << 16 });
+        let mut weighted = StageFigures::default();
+        block.read_stage(6, &mut weighted);
+        assert_eq!((weighted.cells.last(), weighted.max_ns), (Some(&(1 << 16)), u64::MAX));
     }
 
     #[test]

@@ -65,9 +65,11 @@ impl AsyncCall {
     /// Puts the stage on the thread. `None` if the stage is off or the thread can't record.
     #[inline]
     fn poll(&mut self) -> Option<Polling<'_>> {
-        let Call { stage, timed } = self.stage.call()?;
+        // A call that has begun goes on, whatever was switched off since.
+        let (new, call) = (self.state == State::New, self.stage.call());
+        let Call { stage, timed } = if new { call? } else { self.stage.running() };
         let block = thread::block()?;
-        if self.state == State::New {
+        if new {
             if block.depth() == 0 && block.labels() == NO_LABELS {
                 block.set_weight(rates::decide(block, NO_LABELS));
             }
@@ -100,13 +102,14 @@ impl AsyncCall {
             return None;
         }
         self.state = State::Done;
-        let stage = self.stage.call()?.stage;
+        let stage = self.stage.running().stage;
         let block = thread::block()?;
         let timing = (self.rate != 0).then(|| {
             let ns = block.to_ns(block.ticks().saturating_sub(self.start)).max(self.busy_ns);
             Timing { ns, own_ns: self.own_ns, weight: self.weight() }
         });
-        let awaiting_ns = timing.map_or(0, |timing| (timing.ns - self.busy_ns) * u64::from(timing.weight));
+        let awaiting_ns =
+            timing.map_or(0, |timing| (timing.ns - self.busy_ns).wrapping_mul(u64::from(timing.weight)));
         match timing {
             Some(timing) => {
                 block.record_stage(stage, failed, self.allocated, timing);
@@ -129,8 +132,9 @@ impl Drop for Polling<'_> {
         let block = self.block;
         if self.call.rate != 0 {
             let ns = block.to_ns(block.ticks().saturating_sub(self.start));
-            self.call.busy_ns += ns;
-            self.call.own_ns += ns.saturating_sub(block.child_ns.get());
+            self.call.busy_ns = self.call.busy_ns.wrapping_add(ns);
+            let own_ns = ns.saturating_sub(block.child_ns.get());
+            self.call.own_ns = self.call.own_ns.wrapping_add(own_ns);
             block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
         }
         self.call.allocated =
@@ -236,13 +240,14 @@ struct QuerySums<'a> {
 impl AsyncQuery {
     fn poll(&mut self) -> Option<PollingQuery<'_>> {
         let block = thread::block()?;
-        self.call.stage.call()?;
+        if self.call.state == State::New {
+            self.call.stage.call()?;
+        }
         let (labels, weight) = (block.labels(), block.weight());
         if self.call.state == State::New {
             if labels == NO_LABELS {
                 block.set_weight(rates::decide(block, self.set));
             }
-            block.record_live(self.set, 1);
             // The outermost query is the one that is followed.
             if labels == NO_LABELS && block.weight() != 0 {
                 block.spans.begin_query(|| block.next_random());
@@ -271,6 +276,9 @@ impl AsyncQuery {
             block.set_weight(weight);
             return None;
         };
+        if polling.call.polls == 1 {
+            block.record_live(self.set, 1);
+        }
         let query_start = block.query_start.get();
         block.query_start.set(polling.call.start);
         let sums = QuerySums { nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, trace };
@@ -394,5 +402,62 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for QueryFuture<F, E> {
 impl<F: Future, E: Fn(&F::Output) -> bool> Drop for QueryFuture<F, E> {
     fn drop(&mut self) {
         self.query.finish(false, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::block::{LabelFigures, StageFigures};
+    use std::task::Waker;
+
+    fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn never_fails<T>(_: &T) -> bool {
+        false
+    }
+
+    /// Figures of the stage, on this thread.
+    fn figures(stage: &'static Stage) -> StageFigures {
+        let mut sum = StageFigures::default();
+        thread::present().unwrap().read_stage(stage.running().stage, &mut sum);
+        sum
+    }
+
+    #[test]
+    fn a_clock_that_goes_backwards_makes_times_of_nothing() {
+        static STAGE: Stage = Stage::new("backwards", "future tests", file!(), line!());
+        let mut future = Box::pin(stage_future(&STAGE, std::future::pending::<()>(), never_fails));
+        assert!(poll(&mut future).is_pending());
+        let busy_ns = future.call.busy_ns;
+        // SAFETY: nothing is moved.
+        unsafe { future.as_mut().get_unchecked_mut() }.call.start = u64::MAX;
+        drop(future);
+        let sum = figures(&STAGE);
+        assert_eq!((sum.timed, sum.total_ns, sum.awaiting_ns, sum.cancelled), (1, busy_ns, 0, 1));
+    }
+
+    #[test]
+    fn a_query_that_is_switched_off_while_it_runs_finishes_as_it_began() {
+        static QUERY: Stage = Stage::new("switched", "future tests", file!(), line!());
+        let labels = Labels::new(&"switched off", &(), &(), &());
+        let mut queries = [(); 2]
+            .map(|()| Box::pin(query_future(&QUERY, labels, std::future::pending::<()>(), never_fails)));
+        let [dropped, polled] = &mut queries;
+        assert!(poll(dropped).is_pending() && poll(polled).is_pending());
+        crate::set_mode("future tests::switched", crate::Mode::Off);
+        assert!(poll(polled).is_pending());
+        drop(queries);
+        crate::set_mode("future tests::switched", crate::Mode::Time);
+        let sum = figures(&QUERY);
+        assert_eq!((sum.timed + sum.untimed, sum.polls, sum.cancelled), (2, 3, 2));
+        let mut sums = vec![LabelFigures::default(); labels.number() as usize + 1];
+        thread::present().unwrap().read_labels(&mut sums);
+        let sum = sums.pop().unwrap();
+        let mut live = vec![0; sums.len() + 1];
+        thread::present().unwrap().read_live(&mut live);
+        assert_eq!((sum.calls, live.last()), (2, Some(&0)), "none is under way");
     }
 }

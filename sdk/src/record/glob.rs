@@ -53,6 +53,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
         #[test]
         fn a_text_matches_itself_and_what_a_star_leaves_out(text in "[a-z.]{0,12}", cut in 0..12_usize) {
             prop_assert!(matches(&text, &text));

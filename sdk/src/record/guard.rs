@@ -6,7 +6,7 @@ use super::block::{Block, Query, Timing};
 use super::interner::NO_LABELS;
 use super::labels::Labels;
 use super::stage::{Call, Stage};
-use super::{rates, spans, thread};
+use super::{rates, registry, spans, thread};
 
 /// What is remembered between entering a stage and leaving it.
 pub(crate) struct Entered {
@@ -20,6 +20,8 @@ pub(crate) struct Entered {
     outer_child_ns: u64,
     allocated: u64,
     start: u64,
+    /// Whether the thread was unwinding already, so that this call is part of the cleaning up.
+    unwinding: bool,
 }
 
 impl Entered {
@@ -37,6 +39,7 @@ impl Entered {
     fn within(block: &'static Block, call: Call) -> Self {
         let depth = block.push(call.stage);
         let weight = if call.timed { block.weight() } else { 0 };
+        let unwinding = std::thread::panicking();
         let (mut outer_child_ns, mut allocated, mut start) = (0, 0, 0);
         if weight != 0 {
             block.entered.add(1);
@@ -46,7 +49,7 @@ impl Entered {
             // Last, so that the stage's own time has as little of ours in it as can be.
             start = block.ticks();
         }
-        Self { block, stage: call.stage, depth, weight, outer_child_ns, allocated, start }
+        Self { block, stage: call.stage, depth, weight, outer_child_ns, allocated, start, unwinding }
     }
 
     /// Leaves it; what was timed, if it was.
@@ -67,7 +70,7 @@ impl Entered {
             None
         };
         block.set_depth(self.depth);
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.unwinding {
             block.record_panic(self.stage);
         }
         timing
@@ -101,6 +104,8 @@ fn enter_on(call: Call) -> Option<Entered> {
 fn leave_on(entered: &Entered, failed: bool) {
     if thread::holds(entered.block) {
         entered.leave(failed);
+    } else {
+        registry::refuse_at_exit();
     }
 }
 
@@ -250,10 +255,11 @@ impl QueryGuard {
 impl Drop for QueryGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(entered) = &self.entered
-            && thread::holds(entered.stage.block)
-        {
+        let Some(entered) = &self.entered else { return };
+        if thread::holds(entered.stage.block) {
             entered.leave(self.failed);
+        } else {
+            registry::refuse_at_exit();
         }
     }
 }
@@ -266,5 +272,57 @@ pub fn rows(n: u64) {
         && block.labels() != NO_LABELS
     {
         block.rows.add(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::block::{LabelFigures, StageFigures};
+    use crate::record::clock::Clock;
+
+    /// A clock that goes back by a minute while a stage runs.
+    const BACK: u64 = 60_000_000_000;
+
+    #[test]
+    fn a_clock_that_goes_backwards_makes_a_duration_of_nothing() {
+        let block = Block::map().unwrap();
+        block.adopt(7, None, Clock { tsc: false, ns_per_tick: 1 << 32 });
+        let (root, stage) = (Call { stage: 100, timed: true }, Call { stage: 101, timed: true });
+        let mut query = EnteredQuery::new(block, root, 2);
+        let mut inner = Entered::new(block, stage);
+        inner.start += BACK;
+        // What looks from outside meanwhile sees a query that has just begun.
+        block.query_start.set(query.stage.start + BACK);
+        assert_eq!(block.activity().map(|(.., since)| since), Some(Some(0)));
+        inner.leave(false);
+        query.stage.start += BACK;
+        query.leave(false);
+        for stage in [100, 101] {
+            let mut sum = StageFigures::default();
+            block.read_stage(stage, &mut sum);
+            assert_eq!((sum.timed, sum.total_ns, sum.self_ns, sum.max_ns), (1, 0, 0, 0));
+            assert_eq!((sum.cells[0], sum.cells.iter().sum::<u64>()), (1, 1));
+        }
+        let mut labels = vec![LabelFigures::default(); 3];
+        block.read_labels(&mut labels);
+        assert_eq!((labels[2].calls, labels[2].total_ns, labels[2].max_ns), (1, 0, 0));
+        assert_eq!((block.depth(), block.labels()), (0, 0));
+    }
+
+    #[test]
+    fn a_parent_that_seems_shorter_than_its_child_has_no_time_of_its_own() {
+        let block = Block::map().unwrap();
+        block.adopt(7, None, Clock { tsc: false, ns_per_tick: 1 << 32 });
+        let parent = Entered::new(block, Call { stage: 100, timed: true });
+        let mut child = Entered::new(block, Call { stage: 101, timed: true });
+        child.start = 0;
+        block.child_ns.set(0);
+        child.leave(false);
+        block.child_ns.add(BACK);
+        parent.leave(false);
+        let mut sum = StageFigures::default();
+        block.read_stage(100, &mut sum);
+        assert_eq!((sum.timed, sum.self_ns), (1, 0));
     }
 }

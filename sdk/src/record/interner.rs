@@ -1,5 +1,6 @@
 //! The process's table of label sets: the slow path of `labels`, taken at a thread's first sight of a set.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -82,6 +83,11 @@ pub(crate) fn bytes() -> usize {
 pub(crate) fn number(values: &[&str; KINDS]) -> u64 {
     let known = INTERNER.read().unwrap_or_else(PoisonError::into_inner).find(values);
     known.unwrap_or_else(|| INTERNER.write().unwrap_or_else(PoisonError::into_inner).insert(values))
+}
+
+/// Takes the lock, for as long as what it gives lives.
+pub(crate) fn hold() -> Box<dyn Any> {
+    Box::new(INTERNER.write().unwrap_or_else(PoisonError::into_inner))
 }
 
 struct Interner {

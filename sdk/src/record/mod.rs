@@ -11,6 +11,7 @@ pub(crate) mod block;
 pub(crate) mod cells;
 pub(crate) mod clock;
 pub(crate) mod context;
+pub(crate) mod fork;
 pub(crate) mod future;
 pub(crate) mod glob;
 pub(crate) mod guard;

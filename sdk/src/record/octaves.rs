@@ -79,6 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
         #[test]
         fn a_value_lies_in_its_cell_and_near_its_middle(
             value in prop_oneof![0..100_u64, 0..=LARGEST, any::<u64>()],

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn what_is_timed_stands_for_all_without_bias() {
-        const QUERIES: u64 = 200_000;
+        const QUERIES: u64 = crate::testing::repetitions(200_000);
         const K: u8 = 5;
         let block = Block::map().unwrap();
         block.adopt(7, None, Clock::get());

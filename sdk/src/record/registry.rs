@@ -1,11 +1,14 @@
 //! All blocks of the process: who holds one, which are free, what was refused for want of one.
 
+use std::any::Any;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use super::block::Block;
 use super::clock::Clock;
+use super::fork::{self, AtFork};
+use super::{interner, stage, thread};
 
 /// Threads that can record at once. What the threads beyond it do is counted as refused.
 pub(crate) const MAX_BLOCKS: usize = 1024;
@@ -68,6 +71,8 @@ pub(crate) fn acquire() -> Option<&'static Block> {
     if EXHAUSTED.load(Ordering::Relaxed) {
         return None;
     }
+    static FORK: Once = Once::new();
+    FORK.call_once(|| fork::heed(AtFork { hold, in_child }));
     let clock = Clock::get();
     let tid = thread_id();
     let allocated = allocation_counter().and_then(|find| find());
@@ -104,6 +109,28 @@ pub(crate) fn release(block: &'static Block) {
     block.release();
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).free.push(block);
     EXHAUSTED.store(false, Ordering::Relaxed);
+}
+
+/// All locks of `record`, of which no thread holds two.
+fn hold() -> Vec<Box<dyn Any>> {
+    vec![Box::new(REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)), stage::hold(), interner::hold()]
+}
+
+/// The blocks of the parent's other threads are free, and this thread's has an owner of another id.
+fn in_child() {
+    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let Registry { all, free } = &mut *registry;
+    free.clear();
+    for &block in &*all {
+        if thread::holds(block) {
+            block.set_owner(thread_id());
+        } else {
+            block.release();
+            // There is room for all of them.
+            free.push(block);
+        }
+    }
+    EXHAUSTED.store(free.is_empty() && all.len() >= MAX_BLOCKS, Ordering::Relaxed);
 }
 
 /// Every block there ever was.
