@@ -2,3 +2,5 @@
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "tracing")]
+pub mod tracing;

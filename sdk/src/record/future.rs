@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::block::{Block, Query, Timing};
+use super::cells::Cell64;
 use super::interner::NO_LABELS;
 use super::labels::Labels;
 use super::spans::{self, Record};
@@ -25,36 +26,94 @@ enum State {
 }
 
 /// One call of an async stage, between and over its polls.
-struct AsyncCall {
+pub(crate) struct AsyncCall {
     stage: &'static Stage,
-    /// When it was first polled, in ticks.
+    /// When it was first polled, in ticks; 0 if the call is not timed.
     start: u64,
     /// Time in polls, and of that the time in no stage below, in nanoseconds.
     busy_ns: u64,
     own_ns: u64,
     allocated: u64,
     polls: u32,
-    /// The exponent of what the call stands for, plus 1; 0 if it is not timed.
+    /// What the root has decided: the exponent of what a timed call stands for, plus 1; 0 if none is timed. It holds for
+    /// the stages below also if this one is not timed itself.
     rate: u8,
     state: State,
 }
 
-/// What a poll changed on the thread, to be put back when it ends or unwinds.
+/// What a poll changed on its thread, to be put back when it ends or unwinds.
+pub(crate) struct OnThread {
+    pub(crate) block: &'static Block,
+    pub(crate) timed: bool,
+    /// The path's depth before.
+    pub(crate) depth: u32,
+    pub(crate) outer_child_ns: u64,
+    allocated: u64,
+    pub(crate) start: u64,
+}
+
+/// What a poll adds to its call.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Polled {
+    pub(crate) busy_ns: u64,
+    pub(crate) own_ns: u64,
+    pub(crate) allocated: u64,
+    /// When it ended, in ticks; 0 if it was not timed.
+    pub(crate) end: u64,
+}
+
+impl OnThread {
+    #[inline]
+    pub(crate) fn new(block: &'static Block, stage: u32, timed: bool) -> Self {
+        let depth = block.push(stage);
+        let (mut outer_child_ns, mut start) = (0, 0);
+        let allocated = block.allocated();
+        if timed {
+            outer_child_ns = block.child_ns.get();
+            block.child_ns.set(0);
+            start = block.ticks();
+        }
+        Self { block, timed, depth, outer_child_ns, allocated, start }
+    }
+
+    /// Gives the thread back. It must still hold the block.
+    #[inline]
+    pub(crate) fn leave(&self) -> Polled {
+        let block = self.block;
+        let mut polled = Polled::default();
+        if self.timed {
+            polled.end = block.ticks();
+            let ns = block.to_ns(polled.end.saturating_sub(self.start));
+            polled.busy_ns = ns;
+            polled.own_ns = ns.saturating_sub(block.child_ns.get());
+            block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
+        }
+        polled.allocated = block.allocated().wrapping_sub(self.allocated);
+        block.set_depth(self.depth);
+        polled
+    }
+}
+
+/// Takes part in a poll, and ends it also when the poll unwinds.
 struct Polling<'a> {
     call: &'a mut AsyncCall,
-    block: &'static Block,
-    depth: u32,
-    outer_child_ns: u64,
-    allocated: u64,
-    start: u64,
+    on: OnThread,
+}
+
+impl Drop for Polling<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // A poll can't outlive its thread's hold of the block: it is on the thread's stack.
+        self.call.add(&self.on.leave());
+    }
 }
 
 impl AsyncCall {
-    const fn new(stage: &'static Stage) -> Self {
+    pub(crate) const fn new(stage: &'static Stage) -> Self {
         Self { stage, start: 0, busy_ns: 0, own_ns: 0, allocated: 0, polls: 0, rate: 0, state: State::New }
     }
 
-    /// What the call stands for; 0 if it is not timed.
+    /// What a timed call stands for; 0 if none is timed.
     fn weight(&self) -> u32 {
         match self.rate {
             0 => 0,
@@ -62,50 +121,86 @@ impl AsyncCall {
         }
     }
 
-    /// Puts the stage on the thread. `None` if the stage is off or the thread can't record.
-    #[inline]
-    fn poll(&mut self) -> Option<Polling<'_>> {
-        // A call that has begun goes on, whatever was switched off since.
-        let (new, call) = (self.state == State::New, self.stage.call());
-        let Call { stage, timed } = if new { call? } else { self.stage.running() };
-        let block = thread::block()?;
-        if new {
-            if block.depth() == 0 && block.labels() == NO_LABELS {
-                block.set_weight(rates::decide(block, NO_LABELS));
-            }
-            self.state = State::Running;
-            // Weights are powers of two.
-            self.rate = if timed { block.weight().checked_ilog2().map_or(0, |k| k as u8 + 1) } else { 0 };
-            if self.rate != 0 {
-                self.start = block.ticks();
-            }
-        }
-        if self.polls == 0 && self.rate != 0 {
-            block.entered.add(1);
-        }
-        self.polls = self.polls.saturating_add(1);
-        let depth = block.push(stage);
-        let (mut outer_child_ns, mut start) = (0, 0);
-        let allocated = block.allocated();
-        if self.rate != 0 {
-            outer_child_ns = block.child_ns.get();
-            block.child_ns.set(0);
-            start = block.ticks();
-        }
-        Some(Polling { call: self, block, depth, outer_child_ns, allocated, start })
+    /// Whether it has begun and not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running | State::Panicked)
     }
 
-    /// Records the call. `None` if it was recorded or never began.
-    fn finish(&mut self, failed: bool, cancelled: bool) -> Option<(&'static Block, u64, Option<Timing>)> {
-        let panicked = self.state == State::Panicked;
-        if !matches!(self.state, State::Running | State::Panicked) {
+    /// How to record it: a call that has begun goes on as it began, whatever was switched off since.
+    #[inline]
+    fn call(&self) -> Option<Call> {
+        match self.state {
+            State::New => self.stage.call(),
+            _ => Some(Call { timed: self.start != 0, ..self.stage.running() }),
+        }
+    }
+
+    /// Puts the stage on the thread for a poll. `None` if the stage is off or the thread can't record.
+    #[inline]
+    pub(crate) fn enter(&mut self) -> Option<OnThread> {
+        let call = self.call()?;
+        let block = thread::block()?;
+        if block.depth() == 0 && block.labels() == NO_LABELS {
+            let first = self.state == State::New;
+            block.set_weight(if first { rates::decide(block, NO_LABELS) } else { self.weight() });
+        }
+        Some(self.enter_on(block, call))
+    }
+
+    #[inline]
+    fn enter_on(&mut self, block: &'static Block, call: Call) -> OnThread {
+        self.polls = self.polls.saturating_add(1);
+        if self.state != State::New {
+            return OnThread::new(block, call.stage, call.timed);
+        }
+        self.state = State::Running;
+        // Weights are powers of two.
+        self.rate = block.weight().checked_ilog2().map_or(0, |k| k as u8 + 1);
+        let timed = call.timed && self.rate != 0;
+        if timed {
+            block.entered.add(1);
+        }
+        let on = OnThread::new(block, call.stage, timed);
+        if timed {
+            self.start = on.start.max(1);
+        }
+        on
+    }
+
+    /// Counts a poll that ended.
+    #[inline]
+    pub(crate) fn add(&mut self, polled: &Polled) {
+        self.busy_ns = self.busy_ns.wrapping_add(polled.busy_ns);
+        self.own_ns = self.own_ns.wrapping_add(polled.own_ns);
+        self.allocated = self.allocated.wrapping_add(polled.allocated);
+        if std::thread::panicking() {
+            self.state = State::Panicked;
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Option<Polling<'_>> {
+        let on = self.enter()?;
+        Some(Polling { call: self, on })
+    }
+
+    /// Records the call, which ended at `end` ticks, or now. `None` if it was recorded or never began.
+    pub(crate) fn finish(
+        &mut self,
+        failed: bool,
+        cancelled: bool,
+        end: Option<u64>,
+    ) -> Option<(&'static Block, u64, Option<Timing>)> {
+        if !self.is_running() {
             return None;
         }
+        let panicked = self.state == State::Panicked;
         self.state = State::Done;
         let stage = self.stage.running().stage;
         let block = thread::block()?;
-        let timing = (self.rate != 0).then(|| {
-            let ns = block.to_ns(block.ticks().saturating_sub(self.start)).max(self.busy_ns);
+        let timing = (self.start != 0).then(|| {
+            let end = end.unwrap_or_else(|| block.ticks());
+            let ns = block.to_ns(end.saturating_sub(self.start)).max(self.busy_ns);
             Timing { ns, own_ns: self.own_ns, weight: self.weight() }
         });
         let awaiting_ns =
@@ -113,7 +208,10 @@ impl AsyncCall {
         match timing {
             Some(timing) => {
                 block.record_stage(stage, failed, self.allocated, timing);
-                spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
+                // What ended before now is no part of the tree that a trace is: it is recorded late, at any depth.
+                if end.is_none() {
+                    spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
+                }
             }
             None => block.count_stage(stage, failed),
         }
@@ -122,27 +220,6 @@ impl AsyncCall {
             block.record_panic(stage);
         }
         Some((block, self.allocated, timing))
-    }
-}
-
-impl Drop for Polling<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // A poll can't outlive its thread's hold of the block: it is on the thread's stack.
-        let block = self.block;
-        if self.call.rate != 0 {
-            let ns = block.to_ns(block.ticks().saturating_sub(self.start));
-            self.call.busy_ns = self.call.busy_ns.wrapping_add(ns);
-            let own_ns = ns.saturating_sub(block.child_ns.get());
-            self.call.own_ns = self.call.own_ns.wrapping_add(own_ns);
-            block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
-        }
-        self.call.allocated =
-            self.call.allocated.wrapping_add(block.allocated().wrapping_sub(self.allocated));
-        block.set_depth(self.depth);
-        if std::thread::panicking() {
-            self.call.state = State::Panicked;
-        }
     }
 }
 
@@ -179,7 +256,7 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for StageFuture<F, E> {
         let poll = future.poll(context);
         drop(polling);
         if let Poll::Ready(output) = &poll {
-            call.finish(failed(output), false);
+            call.finish(failed(output), false, None);
         }
         poll
     }
@@ -187,18 +264,16 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for StageFuture<F, E> {
 
 impl<F: Future, E: Fn(&F::Output) -> bool> Drop for StageFuture<F, E> {
     fn drop(&mut self) {
-        self.call.finish(false, true);
+        self.call.finish(false, true, None);
     }
 }
 
 /// What a query's future keeps beside what a stage's does.
-struct AsyncQuery {
-    call: AsyncCall,
-    set: u32,
+pub(crate) struct AsyncQuery {
+    pub(crate) call: AsyncCall,
+    pub(crate) set: u32,
     /// Of the queries nested in this one, over all polls.
-    nested_ns: u64,
-    nested_allocated: u64,
-    nested_entered: u64,
+    nested: [u64; 3],
     stages: u64,
     rows: u64,
     trace: Trace,
@@ -213,108 +288,177 @@ struct Trace {
     records: Vec<Record>,
 }
 
-/// What a poll of a query changed on the thread, beside what its stage did.
-struct PollingQuery<'a> {
-    /// Puts the stage's part back when it is dropped, after this one's own drop.
-    _polling: Polling<'a>,
-    sums: QuerySums<'a>,
-    block: &'static Block,
-    labels: u32,
-    weight: u32,
-    query_start: u64,
-    nested: [u64; 3],
+impl Trace {
+    /// Goes on with it on this thread.
+    fn resume(&self, block: &Block) {
+        if self.seed != 0 {
+            block.spans.resume(self.seed);
+            block.spans.set_remote(self.remote);
+        }
+    }
+
+    /// Takes it off the thread.
+    fn suspend(&mut self, block: &Block) {
+        if self.seed != 0 {
+            self.remote = block.spans.remote();
+            block.spans.suspend(&mut self.records);
+        }
+    }
+}
+
+/// What a poll of a query changed on its thread.
+pub(crate) struct QueryOnThread {
+    pub(crate) stage: OnThread,
+    pub(crate) outer_labels: u32,
+    outer_weight: u32,
+    outer_start: u64,
+    outer_nested: [u64; 3],
     entered: u64,
     rows: u64,
 }
 
-/// The query's own sums, borrowed apart from its call.
-struct QuerySums<'a> {
-    nested_ns: &'a mut u64,
-    nested_allocated: &'a mut u64,
-    nested_entered: &'a mut u64,
-    stages: &'a mut u64,
-    rows: &'a mut u64,
-    trace: &'a mut Trace,
+/// What a poll adds to its query.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct QueryPolled {
+    pub(crate) stage: Polled,
+    /// Time, allocated bytes and stage calls of the queries that finished within.
+    pub(crate) nested: [u64; 3],
+    pub(crate) stages: u64,
+    pub(crate) rows: u64,
 }
 
-impl AsyncQuery {
-    fn poll(&mut self) -> Option<PollingQuery<'_>> {
-        let block = thread::block()?;
-        if self.call.state == State::New {
-            self.call.stage.call()?;
-        }
-        let (labels, weight) = (block.labels(), block.weight());
-        if self.call.state == State::New {
-            if labels == NO_LABELS {
-                block.set_weight(rates::decide(block, self.set));
-            }
-            // The outermost query is the one that is followed.
-            if labels == NO_LABELS && block.weight() != 0 {
-                block.spans.begin_query(|| block.next_random());
-                self.trace.seed = block.spans.seed();
-            }
-        } else {
-            // What was decided at the first poll, on whatever thread that was.
-            block.set_weight(self.call.weight());
-            if self.trace.seed != 0 {
-                block.spans.resume(self.trace.seed);
-                block.spans.set_remote(self.trace.remote);
-            }
-        }
-        block.set_labels(self.set);
-        let nested = [&block.nested_ns, &block.nested_allocated, &block.nested_entered].map(|cell| {
+fn nested(block: &Block) -> [&Cell64; 3] {
+    [&block.nested_ns, &block.nested_allocated, &block.nested_entered]
+}
+
+impl QueryOnThread {
+    /// `enter` puts the query's stage on the thread and tells when the query began.
+    pub(crate) fn new(
+        block: &'static Block,
+        set: u32,
+        weight: u32,
+        enter: impl FnOnce() -> (OnThread, u64),
+    ) -> Self {
+        let (outer_labels, outer_weight) = (block.labels(), block.weight());
+        block.set_weight(weight);
+        block.set_labels(set);
+        let outer_nested = nested(block).map(|cell| {
             let outer = cell.get();
             cell.set(0);
             outer
         });
         let (entered, rows) = (block.entered.get(), block.rows.get());
-        let Self { call, nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, trace, .. } =
-            self;
-        let Some(polling) = call.poll() else {
-            // Switched off at this very moment.
-            block.set_labels(labels);
-            block.set_weight(weight);
-            return None;
-        };
-        if polling.call.polls == 1 {
-            block.record_live(self.set, 1);
-        }
-        let query_start = block.query_start.get();
-        block.query_start.set(polling.call.start);
-        let sums = QuerySums { nested_ns, nested_allocated, nested_entered, stages, rows: own_rows, trace };
-        Some(PollingQuery {
-            _polling: polling,
-            sums,
-            block,
-            labels,
-            weight,
-            query_start,
-            nested,
-            entered,
-            rows,
-        })
+        let outer_start = block.query_start.get();
+        let (stage, start) = enter();
+        block.query_start.set(start);
+        Self { stage, outer_labels, outer_weight, outer_start, outer_nested, entered, rows }
     }
 
-    fn finish(&mut self, failed: bool, cancelled: bool) {
-        let trace = std::mem::take(&mut self.trace);
-        if trace.seed != 0
-            && let Some(block) = thread::present()
-        {
-            block.spans.resume(trace.seed);
-            block.spans.set_remote(trace.remote);
-            trace.records.into_iter().for_each(|record| block.spans.push(record));
+    /// Gives the thread back. It must still hold the block.
+    pub(crate) fn leave(&self) -> QueryPolled {
+        QueryPolled { stage: self.stage.leave(), ..self.leave_query() }
+    }
+
+    /// Gives back all but the stage.
+    pub(crate) fn leave_query(&self) -> QueryPolled {
+        let block = self.stage.block;
+        let polled = QueryPolled {
+            stage: Polled::default(),
+            nested: nested(block).map(Cell64::get),
+            stages: block.entered.get().wrapping_sub(self.entered),
+            rows: block.rows.get().wrapping_sub(self.rows),
+        };
+        block.rows.set(self.rows);
+        block.query_start.set(self.outer_start);
+        for (cell, outer) in nested(block).into_iter().zip(self.outer_nested) {
+            cell.set(outer);
         }
-        let Some((block, allocated, timing)) = self.call.finish(failed, cancelled) else { return };
+        block.set_labels(self.outer_labels);
+        block.set_weight(self.outer_weight);
+        polled
+    }
+}
+
+/// Takes part in a poll of a query, and ends it also when the poll unwinds.
+struct PollingQuery<'a> {
+    query: &'a mut AsyncQuery,
+    on: QueryOnThread,
+}
+
+impl Drop for PollingQuery<'_> {
+    fn drop(&mut self) {
+        self.query.add(&self.on.leave());
+        self.query.trace.suspend(self.on.stage.block);
+    }
+}
+
+impl AsyncQuery {
+    pub(crate) fn new(stage: &'static Stage, set: u32) -> Self {
+        let call = AsyncCall::new(stage);
+        Self { call, set, nested: [0; 3], stages: 0, rows: 0, trace: Trace::default() }
+    }
+
+    /// Puts the query on the thread for a poll. `None` if its stage is off or the thread can't record.
+    pub(crate) fn enter(&mut self) -> Option<QueryOnThread> {
+        let call = self.call.call()?;
+        let block = thread::block()?;
+        let weight = if self.call.state != State::New {
+            // What was decided at the first poll, on whatever thread that was.
+            self.call.weight()
+        } else {
+            block.record_live(self.set, 1);
+            if block.labels() == NO_LABELS { rates::decide(block, self.set) } else { block.weight() }
+        };
+        let own = &mut self.call;
+        Some(QueryOnThread::new(block, self.set, weight, || {
+            let on = own.enter_on(block, call);
+            (on, own.start)
+        }))
+    }
+
+    /// Counts a poll that ended.
+    pub(crate) fn add(&mut self, polled: &QueryPolled) {
+        self.call.add(&polled.stage);
+        for (sum, part) in self.nested.iter_mut().zip(polled.nested) {
+            *sum += part;
+        }
+        self.stages += polled.stages;
+        self.rows += polled.rows;
+    }
+
+    fn poll(&mut self) -> Option<PollingQuery<'_>> {
+        let first = self.call.state == State::New;
+        let on = self.enter()?;
+        let block = on.stage.block;
+        if !first {
+            self.trace.resume(block);
+        } else if on.outer_labels == NO_LABELS && on.stage.timed {
+            // The outermost query is the one that is followed.
+            block.spans.begin_query(|| block.next_random());
+            self.trace.seed = block.spans.seed();
+        }
+        Some(PollingQuery { query: self, on })
+    }
+
+    /// Records the query, which ended at `end` ticks, or now.
+    pub(crate) fn finish(&mut self, failed: bool, cancelled: bool, end: Option<u64>) {
+        let trace = std::mem::take(&mut self.trace);
+        if let Some(block) = thread::present() {
+            trace.resume(block);
+            trace.records.iter().for_each(|record| block.spans.push(*record));
+        }
+        let Some((block, allocated, timing)) = self.call.finish(failed, cancelled, end) else { return };
         if trace.seed != 0 {
             block.spans.end_query(self.set, failed || cancelled, timing.map_or(0, |timing| timing.ns));
         }
-        let timing = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(self.nested_ns), ..t });
+        let [nested_ns, nested_allocated, nested_entered] = self.nested;
+        let own = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(nested_ns), ..t });
         let query = Query {
             failed,
-            allocated: allocated.saturating_sub(self.nested_allocated),
-            stages: self.stages.saturating_sub(self.nested_entered),
+            allocated: allocated.saturating_sub(nested_allocated),
+            stages: self.stages.saturating_sub(nested_entered),
             rows: self.rows,
-            timing,
+            timing: own,
         };
         block.record_query(self.set, query);
         block.record_live(self.set, -1);
@@ -324,30 +468,6 @@ impl AsyncQuery {
             block.nested_allocated.add(allocated);
             block.nested_entered.add(self.stages);
         }
-    }
-}
-
-impl Drop for PollingQuery<'_> {
-    fn drop(&mut self) {
-        let block = self.block;
-        *self.sums.nested_ns += block.nested_ns.get();
-        *self.sums.nested_allocated += block.nested_allocated.get();
-        *self.sums.nested_entered += block.nested_entered.get();
-        *self.sums.stages += block.entered.get().wrapping_sub(self.entered);
-        *self.sums.rows += block.rows.get().wrapping_sub(self.rows);
-        block.rows.set(self.rows);
-        block.query_start.set(self.query_start);
-        if self.sums.trace.seed != 0 {
-            self.sums.trace.remote = block.spans.remote();
-            block.spans.suspend(&mut self.sums.trace.records);
-        }
-        for (cell, outer) in
-            [&block.nested_ns, &block.nested_allocated, &block.nested_entered].into_iter().zip(self.nested)
-        {
-            cell.set(outer);
-        }
-        block.set_labels(self.labels);
-        block.set_weight(self.weight);
     }
 }
 
@@ -366,17 +486,7 @@ pub fn query_future<F: Future, E: Fn(&F::Output) -> bool>(
     future: F,
     failed: E,
 ) -> QueryFuture<F, E> {
-    let call = AsyncCall::new(stage);
-    let query = AsyncQuery {
-        call,
-        set: labels.number(),
-        nested_ns: 0,
-        nested_allocated: 0,
-        nested_entered: 0,
-        stages: 0,
-        rows: 0,
-        trace: Trace::default(),
-    };
+    let query = AsyncQuery::new(stage, labels.number());
     QueryFuture { future, failed, query }
 }
 
@@ -393,7 +503,7 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for QueryFuture<F, E> {
         let poll = future.poll(context);
         drop(polling);
         if let Poll::Ready(output) = &poll {
-            query.finish(failed(output), false);
+            query.finish(failed(output), false, None);
         }
         poll
     }
@@ -401,7 +511,7 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for QueryFuture<F, E> {
 
 impl<F: Future, E: Fn(&F::Output) -> bool> Drop for QueryFuture<F, E> {
     fn drop(&mut self) {
-        self.query.finish(false, true);
+        self.query.finish(false, true, None);
     }
 }
 
@@ -409,6 +519,8 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Drop for QueryFuture<F, E> {
 mod tests {
     use super::*;
     use crate::record::block::{LabelFigures, StageFigures};
+    use crate::record::{guard, registry};
+    use std::pin::pin;
     use std::task::Waker;
 
     fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
@@ -459,5 +571,47 @@ mod tests {
         let mut live = vec![0; sums.len() + 1];
         thread::present().unwrap().read_live(&mut live);
         assert_eq!((sum.calls, live.last()), (2, Some(&0)), "none is under way");
+    }
+    /// Polls until it is done, on a new thread each time.
+    fn run(future: impl Future<Output = ()> + Send) {
+        let mut future = pin!(future);
+        loop {
+            let poll = || future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+            if std::thread::scope(|scope| scope.spawn(poll).join().unwrap()) {
+                return;
+            }
+        }
+    }
+
+    /// A call of the stage in each of three polls.
+    async fn thrice(stage: &'static Stage) {
+        for turn in 0..3 {
+            drop(guard::enter(stage));
+            let mut waited = turn == 2;
+            std::future::poll_fn(|_| {
+                if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+    }
+
+    /// Calls that were timed, and others, on all threads.
+    fn counts(stage: &'static Stage) -> (u64, u64) {
+        let mut sum = StageFigures::default();
+        registry::blocks().iter().for_each(|block| block.read_stage(stage.running().stage, &mut sum));
+        (sum.timed, sum.untimed)
+    }
+
+    #[test]
+    fn what_is_within_a_stage_that_is_only_counted_is_timed_in_each_poll() {
+        static QUERY: Stage = Stage::new("counted.query", "future tests", "", 0);
+        static STAGE: Stage = Stage::new("counted.stage", "future tests", "", 0);
+        static IN_QUERY: Stage = Stage::new("counted in query", "future tests", "", 0);
+        static IN_STAGE: Stage = Stage::new("counted in stage", "future tests", "", 0);
+        crate::set_mode("future tests::counted.*", crate::Mode::Count);
+        run(query_future(&QUERY, Labels::new(&"counted", &(), &(), &()), thrice(&IN_QUERY), |()| false));
+        run(stage_future(&STAGE, thrice(&IN_STAGE), |()| false));
+        assert_eq!((counts(&QUERY), counts(&STAGE)), ((0, 1), (0, 1)));
+        assert_eq!((counts(&IN_QUERY), counts(&IN_STAGE)), ((3, 0), (3, 0)));
     }
 }
