@@ -95,7 +95,7 @@ pub fn enter(stage: &'static Stage) -> StageGuard {
     StageGuard { entered: stage.call().and_then(enter_on), failed: false, _not_send: PhantomData }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn enter_on(call: Call) -> Option<Entered> {
     Some(Entered::new(thread::block()?, call))
 }
