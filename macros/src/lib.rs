@@ -22,8 +22,10 @@ use args::{QueryArgs, StageArgs};
 /// A function that returns a `Result` counts its `Err`s as errors, whatever name its type goes by; one that
 /// returns an `impl Trait` can't.
 ///
-/// Refused with an error: `async fn` and functions that return a `Future` (what would be timed is the
-/// making of the future, not its work), `const fn`, functions without a body.
+/// An `async fn`, and a function that returns an `impl Future` or a boxed one, as `async_trait` makes them, is a stage while it is
+/// polled; its figures tell busy from awaiting time.
+///
+/// Refused with an error: `const fn`, and functions without a body.
 #[proc_macro_attribute]
 pub fn stage(args: TokenStream, item: TokenStream) -> TokenStream {
     let args = parse_macro_input!(args as StageArgs);
@@ -35,7 +37,8 @@ pub fn stage(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `#[query(key = EXPR, tenant = EXPR, user = EXPR, database = EXPR)]`: every part is optional, may use the
 /// function's arguments and is anything that implements `stagelight::LabelValue`: text, whole numbers, options
-/// of them. `name` and `component` are those of [`macro@stage`].
+/// of them. `labels = EXPR` gives all of them at once, interned before as a `stagelight::Labels`. `name` and `component` are those
+/// of [`macro@stage`].
 ///
 /// A query within a query replaces its labels until it ends.
 #[proc_macro_attribute]
@@ -49,7 +52,7 @@ pub fn query(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `#[stage_all(component = "storage")]` names their component. A function that has an attribute of its own,
 /// `#[stage(…)]` or `#[query(…)]`, keeps it, and `#[stage(skip)]` leaves one out. What can't be a stage is left
-/// alone here: `async fn`, `const fn`, functions that return a `Future`.
+/// alone here: `const fn`.
 #[proc_macro_attribute]
 pub fn stage_all(args: TokenStream, item: TokenStream) -> TokenStream {
     let args = parse_macro_input!(args as args::StageAllArgs);

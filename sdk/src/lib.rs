@@ -49,9 +49,23 @@
 //! a [table](export::table::stages). `stagelight-profiler` adds CPU and heap profiles and an HTTP API. [`set_recording`]
 //! switches recording off and on while the program runs.
 //!
+//! # What there is beside
+//! - **Async.** The attributes go on `async fn` and on functions that return an `impl Future` or a boxed one. A stage is on the
+//!   thread while it is polled; busy time, awaiting time, polls and cancellations are figures of their own. [`QueryContext`]
+//!   carries a query to other tasks and threads.
+//! - **Sampling.** Every call is counted; whether a query's stages are timed is decided at its root. A [`collector`] runs a
+//!   [`governor`](fn@governor) that keeps recording under 3 % of the process's CPU time, and [`set_mode`] switches stages by
+//!   pattern. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
+//! - **Traces.** With a collector, one timed query in ten and all that fail or are slow for their statement leave a
+//!   [`Trace`], with what [`record`] and [`event!`] noted; [`TraceContext`] takes `traceparent` in and out.
+//! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant, [`active_averages`] what was active over the
+//!   last minutes.
+//! - **Labels interned once**, per prepared statement or connection: [`Labels`]. **Rows** of a query: [`rows`].
+//! - **Metrics of your own**: [`Counter`], [`Gauge`], [`Distribution`] and [so on](mod@metrics).
+//!
 //! # What it costs
 //! Each thread writes to a block of its own with plain loads and stores; nothing locks, allocates or calls the system
-//! once a thread has touched a stage. A stage costs little more than its two clock reads, a query some nanoseconds more
+//! once a thread has touched a stage. A stage costs half as much again as its two clock reads, a query some nanoseconds more
 //! for its labels, a stage that is off a load and a branch. A thread's block takes about 5 KiB and 1 KiB for each stage
 //! that it enters; blocks of threads that ended are used again. BENCHMARKS.md has the figures and what they were
 //! measured on.
@@ -64,8 +78,8 @@
 //! - A label that is secret is secret no more: it shows in metrics and profiles.
 //!
 //! # What it is not for
-//! It is no tracer: no record of single calls is kept. It times no `async fn` yet: the attributes refuse one, and go on
-//! the sync functions that it calls. And it measures one process, not a cluster.
+//! It is no tracer of everything: single calls are remembered of the queries that are kept, no others. And it measures one
+//! process, not a cluster.
 
 pub mod bridge;
 mod collect;
