@@ -125,15 +125,21 @@ fn modules_keep_to_their_rooms() {
         ("profiler/src/control", &["perf_event", "jemalloc_sys", "prost"]),
     ];
     for (room, forbidden) in forbidden {
-        for entry in std::fs::read_dir(root().join(room)).unwrap().flatten() {
-            let text = std::fs::read_to_string(entry.path()).unwrap();
+        for file in files(&root().join(room)) {
+            let text = std::fs::read_to_string(&file).unwrap();
             for (number, line) in
                 text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
             {
                 for name in forbidden {
-                    assert!(!line.contains(name), "{}:{}: {line}", entry.path().display(), number + 1);
+                    assert!(!line.contains(name), "{}:{}: {line}", file.display(), number + 1);
                 }
             }
         }
     }
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
