@@ -14,7 +14,7 @@ pub struct Args {
     #[arg(long, default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub threads: usize,
 
-    /// Serve the live page and the control API there, for example on 127.0.0.1:7070
+    /// Serve the control API there, for example on 127.0.0.1:6060; the report's CPU profile is of the first seconds then
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
 

@@ -34,7 +34,7 @@ mod workload;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use clap::Parser as _;
@@ -57,11 +57,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long the program profiles itself at most while it serves the control API.
+const OWN_PROFILE: Duration = Duration::from_secs(3);
+
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&args.out)?;
     let service = Service::new(schema::create(&args.out)?);
 
-    // The live page and the control API, if asked for. They stop when this is dropped.
+    // The control API, if asked for. It stops when this is dropped.
     let server = args.listen.map(stagelight_profiler::serve).transpose()?;
     if let Some(server) = &server {
         eprintln!("listening on http://{}", server.local_addr());
@@ -69,15 +72,21 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
     let duration = Duration::from_secs(args.seconds);
     let progress = progress::start(duration)?;
-    let cpu = profiles::start_cpu();
-    let (counted, heap) = thread::scope(|scope| {
+    let start = Instant::now();
+    let mut cpu = profiles::start_cpu();
+    let (counted, profiles) = thread::scope(|scope| {
         let load = scope.spawn(|| workload::run(&service, args.threads, duration));
+        // One CPU profile runs at a time: where others may ask for one, ours leaves most of the time to them.
+        let early = server.is_some().then(|| {
+            thread::sleep(duration.mul_f64(0.5).min(OWN_PROFILE));
+            profiles::stop_cpu(cpu.take())
+        });
         // A heap profile shows what is alive now, so it is taken while the load still runs.
-        thread::sleep(duration.mul_f64(0.9));
+        thread::sleep(duration.mul_f64(0.9).saturating_sub(start.elapsed()));
         let heap = profiles::take_heap();
-        (load.join().expect("a worker panicked"), heap)
+        let counted = load.join().expect("a worker panicked");
+        (counted, Profiles { cpu: early.unwrap_or_else(|| profiles::stop_cpu(cpu)), heap })
     });
-    let profiles = Profiles { cpu: profiles::stop_cpu(cpu), heap };
     progress.stop();
     let counted = counted?;
 

@@ -2,15 +2,15 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
 use serde_json::Value;
 use stagelight_tests::{skip, succeed, target_dir, tool};
 
-/// Runs the example for some seconds on a rung and gives its report.
-fn run(out: &Path, rung: &str) -> (Value, String) {
+/// The example, built.
+fn example() -> PathBuf {
     // `cargo test` has built it, unless it was asked for this package alone.
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
@@ -23,8 +23,12 @@ fn run(out: &Path, rung: &str) -> (Value, String) {
             "orders",
         ]));
     });
-    let example = target_dir().join("debug/examples/orders");
-    let mut orders = Command::new(example);
+    target_dir().join("debug/examples/orders")
+}
+
+/// Runs the example for some seconds on a rung and gives its report.
+fn run(out: &Path, rung: &str) -> (Value, String) {
+    let mut orders = Command::new(example());
     orders.args(["--seconds", "4", "--threads", "3", "--out"]).arg(out).env("STAGELIGHT_CPU_RUNG", rung);
     let output = succeed(&mut orders);
     let report = std::fs::read(out.join("report.json")).unwrap();
@@ -124,4 +128,30 @@ fn counts_are_exact_and_profiles_true_on_perf() {
 #[test]
 fn counts_are_exact_and_profiles_true_on_timers() {
     check("ctimer");
+}
+
+#[test]
+fn whoever_asks_the_running_example_gets_a_profile() {
+    use std::io::{BufRead as _, BufReader};
+
+    let out = tempfile::tempdir().unwrap();
+    let mut orders = Command::new(example());
+    orders.args(["--seconds", "10", "--listen", "127.0.0.1:0", "--out"]).arg(out.path());
+    let mut orders = orders.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(orders.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let server = stderr.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned())).unwrap();
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    // While it profiles itself, others are told so; then it is their turn.
+    let body = loop {
+        let url = format!("{server}/debug/pprof/profile?seconds=1&format=folded&by=tenant,stage");
+        let mut response = agent.get(url).call().unwrap();
+        let body = response.body_mut().read_to_string().unwrap();
+        match response.status().as_u16() {
+            200 => break body,
+            409 => std::thread::sleep(std::time::Duration::from_millis(100)),
+            status => panic!("{status}: {body}"),
+        }
+    };
+    assert!(body.contains("tenant: umbrella;stage: step;") && body.contains("sqlite3VdbeExec"), "{body}");
+    assert!(orders.wait().unwrap().success());
 }
