@@ -45,7 +45,7 @@ use crate::service::Service;
 use crate::usage::Usage;
 
 // The heap profiler counts as the program's allocator, so it is declared once, in the binary.
-stagelight_profiler::heap_profiler!(lg_sample = 17);
+stagelight_profiler::heap_profiler!();
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
