@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The estimated share of Stagelight in what the process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Overhead {
-    /// Percent of the process's CPU time since it started that went into recording and sampling.
+    /// Percent of the process's CPU time since it started that went into recording, CPU and heap sampling.
     pub percent: f64,
     /// Bytes of memory in recorded figures, interned labels and sampling buffers.
     pub bytes: usize,
@@ -13,6 +13,8 @@ pub struct Overhead {
     pub recording: Duration,
     /// Time spent taking CPU samples.
     pub sampling: Duration,
+    /// Time spent taking the stacks of sampled allocations.
+    pub heap_sampling: Duration,
 }
 
 /// What the timer's interrupt and the signal's delivery cost the sampled thread before and after the handler: about
@@ -28,12 +30,17 @@ pub fn overhead() -> Overhead {
     let samples = totals.kept + totals.ring_full + totals.late;
     let interrupts = INTERRUPT.saturating_mul(u32::try_from(samples).unwrap_or(u32::MAX));
     let sampling = totals.handler + interrupts;
-    let spent = (recording.recording + sampling).as_secs_f64();
+    #[cfg(feature = "heap")]
+    let heap_sampling = crate::heap::sampling_time();
+    #[cfg(not(feature = "heap"))]
+    let heap_sampling = Duration::ZERO;
+    let spent = (recording.recording + sampling + heap_sampling).as_secs_f64();
     Overhead {
         percent: 100.0 * spent / process_cpu_time().as_secs_f64().max(f64::MIN_POSITIVE),
         bytes: recording.bytes + crate::cpu::bytes(),
         recording: recording.recording,
         sampling,
+        heap_sampling,
     }
 }
 

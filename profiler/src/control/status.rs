@@ -53,6 +53,7 @@ pub(super) async fn status() -> Json<Value> {
             "bytes": overhead.bytes,
             "recording_ns": overhead.recording.as_nanos() as u64,
             "sampling_ns": overhead.sampling.as_nanos() as u64,
+            "heap_sampling_ns": overhead.heap_sampling.as_nanos() as u64,
         },
     }))
 }

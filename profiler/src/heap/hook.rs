@@ -12,6 +12,9 @@ pub(super) type Hook = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uin
 /// Allocations whose stack was taken.
 pub(super) static TAKEN: AtomicU64 = AtomicU64::new(0);
 
+/// Time spent taking them, in nanoseconds.
+pub(super) static SPENT_NS: AtomicU64 = AtomicU64::new(0);
+
 /// Those of which no stack could be taken, because more walks ran at once than there are caches. They count with
 /// their labels alone.
 pub(super) static UNWINDER_BUSY: AtomicU64 = AtomicU64::new(0);
@@ -25,6 +28,7 @@ pub(super) static UNWINDER_BUSY: AtomicU64 = AtomicU64::new(0);
 pub(super) unsafe extern "C" fn backtrace(frames: *mut *mut c_void, length: *mut c_uint, max: c_uint) {
     // SAFETY: errno is the thread's own.
     let errno = unsafe { *libc::__errno_location() };
+    let start = now_ns();
     // SAFETY: by the caller's promise; an address and a `u64` are the same here.
     let room = unsafe { std::slice::from_raw_parts_mut(frames.cast::<u64>(), max as usize) };
     let Some((last, room)) = room.split_last_mut() else {
@@ -35,6 +39,7 @@ pub(super) unsafe extern "C" fn backtrace(frames: *mut *mut c_void, length: *mut
     let registers = Registers::here();
     let (depth, end) = walk(registers, crate::unwind::thread_hint(), room);
     TAKEN.fetch_add(1, Ordering::Relaxed);
+    SPENT_NS.fetch_add(now_ns().saturating_sub(start), Ordering::Relaxed);
     if end == End::Busy {
         UNWINDER_BUSY.fetch_add(1, Ordering::Relaxed);
     }
@@ -51,4 +56,12 @@ pub(super) unsafe extern "C" fn backtrace(frames: *mut *mut c_void, length: *mut
         *length = depth as c_uint + 1;
         *libc::__errno_location() = errno;
     }
+}
+
+/// The monotonic clock, without a system call.
+fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place to write to is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -76,6 +76,15 @@ macro_rules! heap_profiler {
     };
 }
 
+/// Time that taking the stacks of sampled allocations took so far.
+pub(crate) fn sampling_time() -> Duration {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    let spent_ns = hook::SPENT_NS.load(std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    let spent_ns = 0;
+    Duration::from_nanos(spent_ns)
+}
+
 /// A heap profile of the whole process: bytes and objects that are allocated and not yet freed, by the stack and the
 /// query that allocated them. Needs [`heap_profiler!`](crate::heap_profiler).
 ///
