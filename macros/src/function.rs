@@ -87,11 +87,40 @@ pub(crate) fn expand_query(item: &mut ItemFn, args: &QueryArgs) -> Result<()> {
                 Some(value) => quote_spanned!(value.span()=> &(#value)),
                 None => quote!(&()),
             });
-            quote!(::stagelight::Labels::new(#(#values),*))
+            let found = quote!(::stagelight::Labels::new(#(#values),*));
+            if args.values.iter().flatten().all(is_constant) {
+                // In a block, so that the function's own code doesn't see the name.
+                quote!({
+                    static LABELS: ::stagelight::__private::ConstLabels = ::stagelight::__private::ConstLabels::new();
+                    LABELS.get(|| #found)
+                })
+            } else {
+                found
+            }
         }
     };
     *item.block = stage_body(&item.sig, &item.block, &args.stage, Some(labels));
     Ok(())
+}
+
+/// Whether a value is the same in each call, whatever the function is generic over: a literal, or a constant of a module,
+/// `crate::sql::SELECT`. A name alone may be a parameter.
+fn is_constant(value: &Expr) -> bool {
+    match value {
+        Expr::Lit(_) => true,
+        Expr::Path(path) if path.qself.is_none() => {
+            let mut names = path.path.segments.iter().map(|segment| segment.ident.to_string());
+            let rooted = names.next().is_some_and(|name| ["crate", "self", "super"].contains(&name.as_str()));
+            let mut names: Vec<String> = names.collect();
+            let last = names.pop();
+            let upper = |name: &String| {
+                name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+            };
+            let lower = |name: &String| !name.chars().any(|c| c.is_ascii_uppercase());
+            rooted && last.as_ref().is_some_and(upper) && names.iter().all(lower)
+        }
+        _ => false,
+    }
 }
 
 /// The body of a function within a guard or, if it is asynchronous, a future's. `labels` make it a query.
@@ -139,11 +168,16 @@ fn sync_body(sig: &Signature, body: &Block, stage: &Ident, labels: Option<&Token
     let span = Span::mixed_site();
     let guard = format_ident!("guard", span = span);
     let result = format_ident!("result", span = span);
-    let enter = match labels {
-        Some(labels) => quote!(::stagelight::__private::enter_query(&#stage, || #labels)),
-        None => quote!(::stagelight::__private::enter(&#stage)),
+    let frame = format_ident!("frame", span = span);
+    let (room, enter) = match labels {
+        Some(labels) => (
+            quote!(QueryFrame),
+            quote!(::stagelight::__private::enter_query(&#stage, || #labels, &mut #frame)),
+        ),
+        None => (quote!(Frame), quote!(::stagelight::__private::enter(&#stage, &mut #frame))),
     };
     let enter = quote_spanned! {span=>
+        let mut #frame = ::stagelight::__private::#room::new();
         #[allow(unused_mut, unused_variables)]
         let mut #guard = #enter;
     };

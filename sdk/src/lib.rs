@@ -119,7 +119,8 @@ macro_rules! stage_block {
     ($name:literal, $body:block) => {{
         static STAGE: $crate::__private::Stage =
             $crate::__private::Stage::new($name, ::core::module_path!(), ::core::file!(), ::core::line!());
-        let _guard = $crate::__private::enter(&STAGE);
+        let mut frame = $crate::__private::Frame::new();
+        let _guard = $crate::__private::enter(&STAGE, &mut frame);
         $body
     }};
 }
@@ -158,8 +159,8 @@ macro_rules! event {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
-    pub use crate::record::guard::{QueryGuard, StageGuard, enter, enter_query};
-    pub use crate::record::labels::label_set;
+    pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
+    pub use crate::record::labels::{ConstLabels, label_set};
     pub use crate::record::outcome::{NeverFails, Outcome, once};
     pub use crate::record::registry::{set_allocation_counter, set_thread_observer};
     pub use crate::record::spans::event;

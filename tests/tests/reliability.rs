@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::hint::black_box;
 use std::panic::catch_unwind;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Waker};
 
@@ -323,4 +325,33 @@ fn the_systems_clock_serves_where_the_counter_is_distrusted() {
     assert!(sane.contains(&(outer.total_ns as f64)), "{} in {sane:?} by {wish}", outer.total_ns);
     assert!(inner.total_ns as f64 >= 10e6 * 0.98, "{}", inner.total_ns);
     assert!(outer.histogram.quantile(0.5) <= outer.histogram.max());
+}
+
+#[test]
+fn what_exporters_see_never_goes_back() {
+    #[stage(name = "reliability.onward")]
+    fn onward(value: u64) -> u64 {
+        black_box(value)
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    black_box(onward(1));
+                }
+            });
+        }
+        let mut before = vec![0; 50];
+        while before[49] < 1_000_000 {
+            let snapshot = snapshot();
+            let Some(stage) = snapshot.stage("reliability.onward") else { continue };
+            let mut now: Vec<u64> = (0..48).map(|power| stage.histogram.count_below_power(power)).collect();
+            now.extend([stage.histogram.weight(), stage.calls]);
+            let back: Vec<usize> = (0..50).filter(|&index| now[index] < before[index]).collect();
+            assert!(back.is_empty(), "{back:?} of {before:?} and {now:?}");
+            before = now;
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }

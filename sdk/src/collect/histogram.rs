@@ -64,16 +64,20 @@ impl Histogram {
         self.max
     }
 
-    /// Calls that took less than 2^`exponent` ns. Exact where all calls were timed: powers of two are borders between
-    /// cells.
+    /// Calls that took less than 2^`exponent` ns: timed ones, each counted for those that it stands for and not scaled, so
+    /// that what was counted once is so in each later snapshot. Exact where all were timed, since powers of two are borders
+    /// between cells.
     #[must_use]
     pub fn count_below_power(&self, exponent: u32) -> u64 {
         let (octave, cell) = self.scale.place(1_u64.checked_shl(exponent).unwrap_or(u64::MAX));
-        let below: u64 = self.cells.iter().take(octave * self.scale.cells() + cell).sum();
-        if self.weight == self.calls {
-            return below;
-        }
-        (below as f64 * self.calls as f64 / self.weight.max(1) as f64).round() as u64
+        self.cells.iter().take(octave * self.scale.cells() + cell).sum()
+    }
+
+    /// The timed calls, each counted for those that it stands for: an estimate of [`count`](Self::count), and the same where
+    /// all were timed.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// The distribution of what came after `earlier`, a former state of this histogram. Its maximum is that
@@ -91,12 +95,6 @@ impl Histogram {
         });
         let calls = self.calls.saturating_sub(earlier.calls);
         Histogram::new(self.scale, cells, calls, self.timed.saturating_sub(earlier.timed), max)
-    }
-
-    /// The weighted counts together.
-    #[cfg(feature = "hdrhistogram")]
-    pub(crate) fn weight(&self) -> u64 {
-        self.weight
     }
 
     /// What the values of each cell that has any are reported as, lowest first, and its weighted count.
@@ -202,7 +200,7 @@ mod tests {
         some.cells.iter_mut().for_each(|count| *count *= 100);
         let some = Histogram::new(FINE, some.cells, 404, 4, 5000);
         assert_eq!((some.count(), some.timed()), (404, 4));
-        assert_eq!((some.count_below_power(10), some.count_below_power(40)), (303, 404));
+        assert_eq!((some.count_below_power(10), some.count_below_power(40), some.weight()), (300, 400, 400));
         assert!((98..=102).contains(&some.quantile(0.7)) && some.quantile(0.8) > 4900);
     }
 

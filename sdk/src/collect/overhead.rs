@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::snapshot::Snapshot;
 use crate::record::block::Block;
 use crate::record::clock::Clock;
-use crate::record::guard::{Entered, EnteredQuery};
+use crate::record::guard::{Entered, EnteredQuery, Frame, QueryFrame};
 use crate::record::labels::intern;
 use crate::record::stage::{Call, OTHER};
 
@@ -58,16 +58,19 @@ pub(crate) fn prices() -> Prices {
         // Within a root, as nearly all stages are, so that nothing is decided for each.
         block.set_depth(1);
         block.set_weight(1);
-        let timed = price(block, || {
-            black_box(Entered::new(block, call)).leave(false);
-        });
+        let stage = || {
+            let mut frame = Frame::new();
+            black_box(Entered::new(block, call, &mut frame)).leave(block, call.stage, &frame, false);
+        };
+        let timed = price(block, stage);
         block.set_weight(0);
-        let counted = price(block, || {
-            black_box(Entered::new(block, call)).leave(false);
-        });
+        let counted = price(block, stage);
         let labels = ["stagelight calibration", "of average length", "", ""];
-        let query =
-            price(block, || EnteredQuery::new(block, call, intern(block, black_box(labels))).leave(false));
+        let query = price(block, || {
+            let mut frame = QueryFrame::new();
+            let set = intern(block, black_box(labels));
+            EnteredQuery::new(block, call, set, &mut frame).leave(block, call.stage, &frame, false);
+        });
         Prices { timed, counted, labels: (query - timed).max(0.0) }
     })
 }

@@ -260,7 +260,7 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
     let mut refused = vec![
         ("label_cap", sum(|block| block.refused.label_cap.get())),
         ("label_length", sum(|block| block.refused.label_length.get())),
-        ("arena_full", sum(|block| block.refused.arena_full.get())),
+        ("arena_full", sum(Block::refused_for_room)),
         ("thread_cap", no_block),
         ("thread_exit", at_exit),
         ("spans_full", spans_full),

@@ -69,7 +69,7 @@ fn stage_families(stages: &[StageStats]) -> Families {
         ),
         family(
             "stagelight_stage_duration_seconds",
-            "Time within a stage, the stages below it included.",
+            "Time within a stage, the stages below it included: timed calls, each for those that it stands for.",
             MetricType::HISTOGRAM,
             stages.iter().map(duration_metric),
         ),
@@ -201,7 +201,8 @@ fn duration_metric(stage: &StageStats) -> Metric {
         bucket
     };
     let mut histogram = Histogram::default();
-    histogram.set_sample_count(stage.histogram.count());
+    // Not the exact count, which has a counter of its own: a reader takes buckets that go back for a restart.
+    histogram.set_sample_count(stage.histogram.weight());
     histogram.set_sample_sum(seconds(stage.total_ns));
     histogram.set_bucket(BUCKET_POWERS.map(|half| bucket(2 * half)).collect());
     let mut metric = Metric::from_label(stage_labels(stage));

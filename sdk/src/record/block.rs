@@ -4,7 +4,7 @@
 //! 1. A block has one writer at a time, the thread that holds it (`thread`); all others only read.
 //! 2. Every word is an atomic that is read and written relaxed, so readers see past values, never torn ones.
 //! 3. All-zero bytes are a valid, empty block. The memory is mapped, so pages that no stage touched cost
-//!    nothing: a block reserves a megabyte and a half and uses a few KiB.
+//!    nothing: a block reserves three megabytes and uses a few KiB.
 //! 4. Blocks are never freed. A block that a thread left is taken by the next thread and goes on counting
 //!    from where it stood: counts only grow, and readers take differences.
 
@@ -12,12 +12,14 @@ mod figures;
 
 pub(crate) use figures::{LabelFigures, StageFigures};
 
-use std::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, Ordering, compiler_fence};
 
 use super::cells::Cell64;
 use super::clock::Clock;
+use super::durations::{Durations, slots};
 use super::labels::{CACHE_ENTRIES, CacheEntry, MAX_SETS};
-use super::octaves::{COARSE, FINE, Scale};
+use super::lines::{Lines, reserve};
+use super::octaves::{COARSE, FINE};
 use super::spans::SpanRing;
 use super::stage::MAX_STAGES;
 
@@ -25,62 +27,46 @@ use super::stage::MAX_STAGES;
 /// the path has room for.
 pub(crate) const PATH: usize = 64;
 
-/// Label sets a chunk of the arena holds the counters of.
-const SETS_PER_CHUNK: usize = 64;
+/// Label sets whose figures a thread makes room for at once.
+const SETS_PER_CHUNK: usize = 8;
 const LABEL_CHUNKS: usize = MAX_SETS / SETS_PER_CHUNK;
-const CHUNK_WORDS: usize = (SETS_PER_CHUNK * LABEL_WORDS).next_multiple_of(LINE);
-
-/// Words of a cache line: histogram cells are taken from the arena a line at a time, so a value far from the others, such as
-/// a call that was interrupted, costs 64 bytes.
-const LINE: usize = 8;
-
-/// Words of the arena, 2.5 MiB: all label sets, and lines for those and the stages that a thread sees much of. Miri looks at
-/// each word of a block whenever a reference to it is passed on, so it gets a small one.
-const ARENA_WORDS: usize = if cfg!(miri) { 6_000 } else { (5 << 20) / 2 / size_of::<u64>() };
-const _: () = assert!(ARENA_WORDS / LINE < u16::MAX as usize, "a line's number fits 16 bits");
-
-/// Words of all arenas together, 20 MiB: what Stagelight's memory is bounded by, however many threads there are.
-const ALL_ARENAS_WORDS: usize = (20 << 20) / size_of::<u64>();
-static ALL_ARENAS_USED: AtomicUsize = AtomicUsize::new(0);
 
 const _: () = assert!(MAX_STAGES.is_power_of_two() && MAX_SETS.is_multiple_of(SETS_PER_CHUNK));
-const _: () = assert!(LABEL_CHUNKS * CHUNK_WORDS < ARENA_WORDS || cfg!(miri));
-const _: () = assert!(ARENA_WORDS < u32::MAX as usize);
-const _: () = assert!(size_of::<StageCells>() == 448, "a stage's figures fill seven cache lines");
+const _: () = assert!(LABEL_CHUNKS < u16::MAX as usize);
+const _: () = assert!(size_of::<StageCells>() == 256, "a stage's figures fill four cache lines");
+const _: () = assert!(size_of::<LabelCells>() == 128, "a label set's figures fill two cache lines");
 
-/// What one thread recorded of one stage. Times are weighted: what one timed call stands for.
+/// What one thread recorded of one stage. Times are weighted: what one timed call stands for. What each call writes fills
+/// the first cache line.
 #[repr(C, align(64))]
 struct StageCells {
     total_ns: Cell64,
     self_ns: Cell64,
     allocated: Cell64,
-    timed: Cell64,
     untimed: Cell64,
-    max_ns: Cell64,
     errors: Cell64,
+    durations: Durations<{ slots(FINE) }>,
     panics: Cell64,
     /// Async stages: times that they were polled, time between polls, and drops before they were done.
     polls: Cell64,
     awaiting_ns: Cell64,
     cancelled: Cell64,
-    /// The arena's line that holds each eight cells of the histogram; 0 for none yet.
-    lines: [AtomicU16; FINE.all_cells() / LINE],
 }
 
-/// What one thread recorded of one label set: these words, in this order, in the arena, and after them the line that holds
-/// each eight cells of the histogram.
-const LABEL_WORDS: usize = LABEL_LINES + COARSE.all_cells() / LINE;
-const LABEL_CALLS: usize = 0;
-const LABEL_ERRORS: usize = 1;
-const LABEL_TOTAL_NS: usize = 2;
-const LABEL_MAX_NS: usize = 3;
-const LABEL_ALLOCATED: usize = 4;
-const LABEL_TIMED: usize = 5;
-const LABEL_STAGES: usize = 6;
-const LABEL_ROWS: usize = 7;
-/// Async queries that began less those that ended, on this thread: the sum over all threads is what is under way.
-const LABEL_LIVE: usize = 8;
-const LABEL_LINES: usize = 9;
+/// What one thread recorded of one label set.
+#[repr(C, align(64))]
+struct LabelCells {
+    calls: Cell64,
+    errors: Cell64,
+    total_ns: Cell64,
+    allocated: Cell64,
+    /// Stages entered within, of those that were timed.
+    stages: Cell64,
+    rows: Cell64,
+    /// Async queries that began less those that ended, on this thread: the sum over all threads is what is under way.
+    live: Cell64,
+    durations: Durations<{ slots(COARSE) }>,
+}
 
 /// What a thread had to refuse, by cause.
 #[derive(Debug, Default)]
@@ -89,8 +75,8 @@ pub(crate) struct Refused {
     pub(crate) label_length: Cell64,
     /// Queries that run under `other` because a cap on label values or sets is reached.
     pub(crate) label_cap: Cell64,
-    /// Calls and queries whose figures found no room in the arena.
-    pub(crate) arena_full: Cell64,
+    /// Queries whose figures found no room.
+    label_room: Cell64,
 }
 
 /// See the module's documentation.
@@ -122,13 +108,15 @@ pub(crate) struct Block {
     pub(crate) rows: Cell64,
     /// The owner's thread id, 0 while the block is free.
     tid: AtomicU32,
-    arena_used: AtomicU32,
+    label_chunks_used: AtomicU32,
     pub(crate) refused: Refused,
     pub(crate) label_cache: [CacheEntry; CACHE_ENTRIES],
-    label_chunks: [AtomicU32; LABEL_CHUNKS],
+    /// The chunk that holds the figures of each eight label sets, plus 1; 0 for none yet.
+    label_chunks: [AtomicU16; LABEL_CHUNKS],
     pub(crate) spans: SpanRing,
     stages: [StageCells; MAX_STAGES],
-    arena: [Cell64; ARENA_WORDS],
+    label_cells: [[LabelCells; SETS_PER_CHUNK]; LABEL_CHUNKS],
+    lines: Lines,
 }
 
 /// A finished call that was timed.
@@ -214,17 +202,15 @@ impl Block {
         self.depth.store(depth, Ordering::Relaxed);
     }
 
-    /// Owner only: puts a stage on the path and gives the depth before it. A handler that interrupts sees the path with it
-    /// or without it.
+    /// Owner only: puts a stage on the path, which is `depth` deep. A handler that interrupts sees the path with it or
+    /// without it.
     #[inline(always)]
-    pub(crate) fn push(&self, stage: u32) -> u32 {
-        let depth = self.depth();
+    pub(crate) fn push(&self, depth: u32, stage: u32) {
         if let Some(place) = self.path.get(depth as usize) {
             place.store(stage, Ordering::Relaxed);
         }
         compiler_fence(Ordering::Release);
         self.set_depth(depth + 1);
-        depth
     }
 
     #[inline(always)]
@@ -319,25 +305,16 @@ impl Block {
             cells.errors.add(1);
         }
         let Timing { ns, own_ns, weight } = timing;
-        let weight = u64::from(weight);
-        cells.timed.add(1);
         // As a rule all is timed, and nothing need be multiplied.
         let weighted = if weight == 1 {
             [ns, own_ns, allocated]
         } else {
-            [ns, own_ns, allocated].map(|figure| figure.wrapping_mul(weight))
+            [ns, own_ns, allocated].map(|figure| figure.wrapping_mul(u64::from(weight)))
         };
         cells.total_ns.add(weighted[0]);
         cells.self_ns.add(weighted[1]);
         cells.allocated.add(weighted[2]);
-        cells.max_ns.raise_to(ns);
-        let index = FINE.index(ns);
-        let slot = &cells.lines[index / LINE];
-        let line = match slot.load(Ordering::Relaxed) {
-            0 => self.grow_line(slot),
-            line => line,
-        };
-        self.count(usize::from(line), index, weight);
+        cells.durations.record(FINE, &self.lines, ns, weight);
     }
 
     /// Owner only: notes that a call ended in a panic.
@@ -355,110 +332,63 @@ impl Block {
         cells.cancelled.add(u64::from(cancelled));
     }
 
-    /// Owner only: adds a weight to a cell in a line of the arena. Line 0 is none.
-    #[inline(always)]
-    fn count(&self, line: usize, index: usize, weight: u64) {
-        match self.arena.get(line * LINE + index % LINE) {
-            Some(count) if line != 0 => count.add(weight),
-            _ => self.refused.arena_full.add(1),
-        }
-    }
-
     /// Owner only: counts one finished query under its labels.
     #[inline(always)]
     pub(crate) fn record_query(&self, set: u32, query: Query) {
-        let Some(words) = self.label_words(set) else {
-            self.refused.arena_full.add(1);
-            return;
-        };
-        words[LABEL_CALLS].add(1);
+        let Some(cells) = self.label_cells(set) else { return };
+        cells.calls.add(1);
         if query.failed {
-            words[LABEL_ERRORS].add(1);
+            cells.errors.add(1);
         }
-        words[LABEL_ALLOCATED].add(query.allocated);
+        cells.allocated.add(query.allocated);
         if query.rows != 0 {
-            words[LABEL_ROWS].add(query.rows);
+            cells.rows.add(query.rows);
         }
         if let Some(Timing { ns, own_ns, weight }) = query.timing {
-            let weight = u64::from(weight);
-            words[LABEL_TIMED].add(1);
-            words[LABEL_STAGES].add(query.stages.wrapping_mul(weight));
-            words[LABEL_TOTAL_NS].add(own_ns.wrapping_mul(weight));
-            words[LABEL_MAX_NS].raise_to(ns);
-            let index = COARSE.index(ns);
-            let slot = &words[LABEL_LINES + index / LINE];
-            let line = match slot.get() {
-                0 => self.grow_label_line(slot),
-                line => line,
-            };
-            self.count(line as usize, index, weight);
+            cells.stages.add(query.stages.wrapping_mul(u64::from(weight)));
+            cells.total_ns.add(own_ns.wrapping_mul(u64::from(weight)));
+            cells.durations.record(COARSE, &self.lines, ns, weight);
         }
     }
 
     /// Owner only: an async query with the labels begins (1) or ends (-1).
     pub(crate) fn record_live(&self, set: u32, change: i64) {
-        if let Some(words) = self.label_words(set) {
-            words[LABEL_LIVE].add(change as u64);
+        if let Some(cells) = self.label_cells(set) {
+            cells.live.add(change as u64);
         }
     }
 
+    /// Owner only: where the figures of a label set stand. `None` (counted) if there is no room for them.
     #[inline(always)]
-    fn label_words(&self, set: u32) -> Option<&[Cell64]> {
+    fn label_cells(&self, set: u32) -> Option<&LabelCells> {
         let set = set as usize % MAX_SETS;
         let chunk = &self.label_chunks[set / SETS_PER_CHUNK];
-        let start = match chunk.load(Ordering::Relaxed) {
-            0 => self.grow(chunk, CHUNK_WORDS),
-            start => start,
+        let chunk = match chunk.load(Ordering::Relaxed) {
+            0 => self.grow_labels(chunk),
+            chunk => chunk,
         };
-        (start != 0).then_some(())?;
-        let start = start as usize + set % SETS_PER_CHUNK * LABEL_WORDS;
-        self.arena.get(start..start + LABEL_WORDS)
+        let chunk = self.label_cells.get(usize::from(chunk).wrapping_sub(1))?;
+        Some(&chunk[set % SETS_PER_CHUNK])
     }
 
-    /// First touch: takes a line of the arena for eight cells. 0 if there is none.
+    /// First touch: takes a chunk and notes its number, which it gives. 0 if there is none.
     #[cold]
     #[inline(never)]
-    fn grow_line(&self, slot: &AtomicU16) -> u16 {
-        let line = (self.take(LINE) as usize / LINE) as u16;
-        slot.store(line, Ordering::Relaxed);
-        line
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow_label_line(&self, slot: &Cell64) -> u64 {
-        let line = self.take(LINE) as usize / LINE;
-        slot.set(line as u64);
-        line as u64
-    }
-
-    /// First touch: takes words of the arena and notes in `slot` where they start. 0 if there are none.
-    #[cold]
-    #[inline(never)]
-    fn grow(&self, slot: &AtomicU32, words: usize) -> u32 {
-        let start = self.take(words);
-        slot.store(start, Ordering::Relaxed);
-        start
-    }
-
-    /// Takes zeroed words, a whole number of lines.
-    fn take(&self, words: usize) -> u32 {
-        // The first words stay unused, so that 0 can mean "none".
-        let start = self.arena_used.load(Ordering::Relaxed).max(LINE as u32);
-        let end = start + words as u32;
-        if end as usize > ARENA_WORDS {
+    fn grow_labels(&self, slot: &AtomicU16) -> u16 {
+        if !reserve(size_of::<[LabelCells; SETS_PER_CHUNK]>()) {
+            self.refused.label_room.add(1);
             return 0;
         }
-        // Once all is used, threads that find no room don't write to what they share.
-        if ALL_ARENAS_USED.load(Ordering::Relaxed) + words > ALL_ARENAS_WORDS {
-            return 0;
-        }
-        if ALL_ARENAS_USED.fetch_add(words, Ordering::Relaxed) + words > ALL_ARENAS_WORDS {
-            ALL_ARENAS_USED.fetch_sub(words, Ordering::Relaxed);
-            return 0;
-        }
-        self.arena_used.store(end, Ordering::Relaxed);
-        start
+        // There are as many chunks as slots.
+        let chunk = self.label_chunks_used.load(Ordering::Relaxed) + 1;
+        self.label_chunks_used.store(chunk, Ordering::Relaxed);
+        slot.store(chunk as u16, Ordering::Relaxed);
+        chunk as u16
+    }
+
+    /// Calls and queries whose figures found no room.
+    pub(crate) fn refused_for_room(&self) -> u64 {
+        self.lines.refused.get().wrapping_add(self.refused.label_room.get())
     }
 
     /// The owner's thread id, its innermost stage and its label set, if it is in a stage. Any thread.
@@ -471,8 +401,9 @@ impl Block {
     /// Bytes of memory that this block uses of what it reserves, for `stages` registered ones.
     pub(crate) fn used_bytes(&self, stages: usize) -> usize {
         let head = std::mem::offset_of!(Block, spans) + self.spans.used_bytes();
-        let arena = self.arena_used.load(Ordering::Relaxed) as usize * size_of::<Cell64>();
-        head + (stages + 1) * size_of::<StageCells>() + arena
+        let labels = self.label_chunks_used.load(Ordering::Relaxed) as usize * SETS_PER_CHUNK;
+        let labels = labels * size_of::<LabelCells>();
+        head + (stages + 1) * size_of::<StageCells>() + labels + self.lines.used_bytes()
     }
 }
 
@@ -535,7 +466,7 @@ mod tests {
             placed += sum.cells.iter().sum::<u64>();
             timed += sum.timed;
         }
-        let refused = block.refused.arena_full.get();
+        let refused = block.refused_for_room();
         assert!(placed > 0 && refused > 0);
         assert_eq!((placed + refused, timed), (calls, calls));
     }
@@ -584,7 +515,7 @@ mod tests {
         block.read_labels(&mut labels);
         assert_eq!((labels[5].cells.last(), labels[5].max_ns), (Some(&5), u64::MAX / 2));
         assert_eq!((labels[5].calls, labels[5].total_ns), (5, 5));
-        assert_eq!(block.refused.arena_full.get(), 0);
+        assert_eq!(block.refused_for_room(), 0);
         // A weight makes it no worse.
         block.record_stage(6, false, 0, Timing { ns: u64::MAX, own_ns: u64::MAX, weight: 1 << 16 });
         let mut weighted = StageFigures::default();

@@ -65,7 +65,8 @@ pub(crate) struct Polled {
 impl OnThread {
     #[inline]
     pub(crate) fn new(block: &'static Block, stage: u32, timed: bool) -> Self {
-        let depth = block.push(stage);
+        let depth = block.depth();
+        block.push(depth, stage);
         let (mut outer_child_ns, mut start) = (0, 0);
         let allocated = block.allocated();
         if timed {
@@ -586,7 +587,7 @@ mod tests {
     /// A call of the stage in each of three polls.
     async fn thrice(stage: &'static Stage) {
         for turn in 0..3 {
-            drop(guard::enter(stage));
+            drop(guard::enter(stage, &mut guard::Frame::new()));
             let mut waited = turn == 2;
             std::future::poll_fn(|_| {
                 if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }

@@ -15,7 +15,7 @@ const MAX_VALUES: [usize; KINDS] = [1024, 1024, 1024, 256];
 const RESERVED_SETS: usize = MAX_VALUES[0];
 
 /// What values past a cap are called.
-const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 type ValueId = u16;
 const ABSENT: ValueId = 0;

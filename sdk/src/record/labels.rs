@@ -7,6 +7,8 @@
 //! Finding the number costs a hash of the values and, on a hit in the thread's cache, a comparison. Only the
 //! first sight of a set by a thread takes a lock, and only the first sight by the process a writer's.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::block::Block;
 use super::cells::Cell64;
 use super::interner::{self, DEGRADED};
@@ -127,6 +129,41 @@ impl Labels {
     #[must_use]
     pub fn values(self) -> &'static LabelSet {
         label_set(self.0)
+    }
+}
+
+/// The labels of a query whose values are all constants: found at the first call, known from then on.
+#[derive(Debug)]
+pub struct ConstLabels(AtomicU32);
+
+/// None were found yet.
+const UNKNOWN: u32 = u32::MAX;
+
+impl ConstLabels {
+    /// Of one place in the program.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a static of the macros' making")]
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(UNKNOWN))
+    }
+
+    /// What `find` gives, each time.
+    #[inline(always)]
+    pub fn get(&self, find: impl FnOnce() -> Labels) -> Labels {
+        match self.0.load(Ordering::Relaxed) {
+            UNKNOWN => self.keep(find()),
+            number => Labels(number),
+        }
+    }
+
+    /// Labels that had to share a value of others are looked for again: there may come room for their own.
+    #[cold]
+    #[inline(never)]
+    fn keep(&self, labels: Labels) -> Labels {
+        if labels.0 != interner::NO_LABELS && !labels.values().values.contains(&interner::OTHER) {
+            self.0.store(labels.0, Ordering::Relaxed);
+        }
+        labels
     }
 }
 

@@ -5,8 +5,8 @@
 //! their edge would give for twice the memory; with the labels' 8 cells by 1/16. The first octave is exact.
 
 /// Values up to 2^43 ns, two and a half hours, are told apart. What is longer counts in the last cell.
-const LARGEST_POWER: u32 = 43;
-const LARGEST: u64 = (1 << LARGEST_POWER) - 1;
+pub(crate) const LARGEST_POWER: u32 = 43;
+pub(crate) const LARGEST: u64 = (1 << LARGEST_POWER) - 1;
 
 /// How finely an octave is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
     use crate::record::block::StageFigures;
     use crate::record::clock::Clock;
-    use crate::record::guard::{Entered, EnteredQuery};
+    use crate::record::guard::{Entered, EnteredQuery, Frame, QueryFrame};
     use crate::record::labels::intern;
     use crate::record::stage::Call;
 
@@ -54,11 +54,14 @@ mod tests {
         super::set(labels, K);
         let (root, stage) = (Call { stage: 100, timed: true }, Call { stage: 101, timed: true });
         for _ in 0..QUERIES {
-            let query = EnteredQuery::new(block, root, labels);
+            let mut frame = QueryFrame::new();
+            let query = EnteredQuery::new(block, root, labels, &mut frame);
             // Stages of a query are timed if it is, whatever they would have been by themselves.
-            Entered::new(block, stage).leave(false);
-            Entered::new(block, stage).leave(false);
-            query.leave(false);
+            for _ in 0..2 {
+                let mut frame = Frame::new();
+                Entered::new(block, stage, &mut frame).leave(block, stage.stage, &frame, false);
+            }
+            query.leave(block, root.stage, &frame, false);
         }
         super::set(labels, 0);
         let (mut queries, mut stages) = (StageFigures::default(), StageFigures::default());

@@ -88,12 +88,15 @@ impl Stage {
     /// How to record a call, or `None` if the stage is off.
     #[inline(always)]
     pub(crate) fn call(&'static self) -> Option<Call> {
-        let state = match self.state.load(Ordering::Relaxed) {
-            UNREGISTERED => self.register(),
-            state => state,
-        };
-        if state >> MODE_SHIFT >= Mode::Off as u32 {
-            return None;
+        let mut state = self.state.load(Ordering::Relaxed);
+        // Off is the highest bit: one comparison finds what is neither counted nor timed.
+        if (state as i32) <= 0 {
+            if state == UNREGISTERED {
+                state = self.register();
+            }
+            if state >> MODE_SHIFT >= Mode::Off as u32 {
+                return None;
+            }
         }
         Some(Call { stage: state & NUMBER_MASK, timed: state >> MODE_SHIFT == Mode::Time as u32 })
     }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p stagelight-benches --bin peers` prints a table for people. With `-- --check` it prints a line a
 //! bar, `name value limit ok|miss`, and exits with 1 if any bar is missed. `-- --quick` records a twentieth of the billion
-//! calls of the memory part, while developing.
+//! calls of the memory part, and `-- stages engines` runs these parts alone, while developing.
 //!
 //! Variants of one comparison take turns in short rounds in this one process; a ratio or difference is taken within each
 //! round, and its median over the rounds is held against the bar. The table gives the quartiles beside it. Times are CPU
@@ -33,27 +33,39 @@ use report::Report;
 // pays for them when it allocates.
 stagelight_profiler::heap_profiler!(lg_sample = 30);
 
+/// By name, and whether it may be quick.
+type Part = (&'static str, fn(&mut Report, bool));
+
+/// Memory first, while nothing else has used any. The peers last: what they leave running disturbs nothing but themselves.
+const PARTS: [Part; 8] = [
+    ("memory", |report, quick| memory::measure(report, if quick { 50_000_000 } else { 1_000_000_000 })),
+    ("stages", |report, _| stages::measure(report)),
+    ("threads", |report, _| threads::measure(report)),
+    ("futures", |report, _| futures::measure(report)),
+    ("counters", |report, _| counters::measure(report)),
+    ("history", |report, _| history::measure(report)),
+    ("engines", |report, _| engine::measure(report)),
+    ("peers", |report, _| peer::measure(report)),
+];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    if let Some(unknown) = arguments.iter().find(|it| !["--check", "--quick"].contains(&it.as_str())) {
-        eprintln!("peers: {unknown}? There are --check and --quick.");
+    let known = |argument: &str| {
+        ["--check", "--quick"].contains(&argument) || PARTS.iter().any(|part| part.0 == argument)
+    };
+    if let Some(unknown) = arguments.iter().find(|argument| !known(argument)) {
+        let parts = PARTS.map(|part| part.0).join(", ");
+        eprintln!("peers: {unknown}? There are --check, --quick and the parts {parts}.");
         return ExitCode::from(2);
     }
-    let records = if has("--quick") { 50_000_000 } else { 1_000_000_000 };
+    let all = !PARTS.iter().any(|part| has(part.0));
 
     let start = Instant::now();
     let mut report = Report::default();
-    // Memory first, while nothing else has used any.
-    memory::measure(&mut report, records);
-    stages::measure(&mut report);
-    threads::measure(&mut report);
-    futures::measure(&mut report);
-    counters::measure(&mut report);
-    history::measure(&mut report);
-    engine::measure(&mut report);
-    // The peers last: what they leave running disturbs nothing but themselves.
-    peer::measure(&mut report);
+    for (_, measure) in PARTS.iter().filter(|part| all || has(part.0)) {
+        measure(&mut report, has("--quick"));
+    }
 
     if has("--check") {
         report.print_checks();

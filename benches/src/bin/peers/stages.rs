@@ -14,7 +14,7 @@ const CALLS: u32 = 500_000;
 pub fn measure(report: &mut Report) {
     eprintln!("stages");
     prove();
-    let [empty, clock, full, counted, off] = interleave(
+    let [empty, clock, full, counted, off, query, query_counted] = interleave(
         ROUNDS,
         [
             Box::new(|| per_call(CALLS, plain)),
@@ -22,6 +22,13 @@ pub fn measure(report: &mut Report) {
             Box::new(|| in_query(|| per_call(CALLS, staged))),
             Box::new(|| in_mode(Mode::Count)),
             Box::new(|| in_mode(Mode::Off)),
+            Box::new(|| per_call(CALLS / 4, queried)),
+            Box::new(|| {
+                stagelight::set_mode("*", Mode::Count);
+                let ns = per_call(CALLS / 4, queried);
+                stagelight::set_mode("*", Mode::Time);
+                ns
+            }),
         ],
     );
     report.add("empty-ns", "the empty function", empty.clone(), "ns", Bar::None);
@@ -30,6 +37,14 @@ pub fn measure(report: &mut Report) {
     report.add("full", "full stage ÷ clock pair", full.over(&clock), "×", Bar::AtMost(1.35));
     report.add("counted", "stage counted and labelled, not timed", counted, "ns", Bar::AtMost(4.0));
     report.add("off", "stage off at run time − empty function", off.above(&empty), "ns", Bar::AtMost(1.0));
+    report.add("query-ns", "a query, timed, its labels constants", query, "ns", Bar::None);
+    report.add("query-counted-ns", "the same, not timed", query_counted, "ns", Bar::None);
+}
+
+#[inline(never)]
+#[stagelight::query(key = "select ?", tenant = "acme")]
+fn queried(value: u64) -> u64 {
+    body!(value)
 }
 
 macro_rules! copies {

@@ -1,0 +1,125 @@
+//! A latency histogram with one writer: how the durations of one stage, or of one label set, lie.
+//!
+//! The cell that a duration belongs to is known some twenty cycles after the clock was read, and to count it there at once
+//! would add nearly all of them to the call: on the reference machine that made a full stage 1.5 times the pair of clock
+//! reads. So a duration waits in `pending` until the next one comes, which counts it with nothing to wait for, and all of it
+//! disappears behind the clock: 1.05 times. A reader counts the pending one itself.
+//!
+//! # Why a reader counts each exactly once
+//! The owner publishes in this order: the new duration with its number, the old one's count, the number. While number and
+//! pending agree, what is pending is counted nowhere else. A reader takes the pending duration at such a moment, reads the
+//! counts, and looks whether the number still is the same. If so, it adds the pending one; if not, it has been counted
+//! meanwhile, and the reader reads that one count again. So what one reader saw a later one sees too.
+
+use std::sync::atomic::{AtomicU16, Ordering, fence};
+
+use super::cells::Cell64;
+use super::lines::{LINE, Lines};
+use super::octaves::{LARGEST, LARGEST_POWER, Scale};
+
+/// Bits of a pending duration: the duration itself, the exponent of its weight, and the last bits of its number.
+const WEIGHT_SHIFT: u32 = LARGEST_POWER;
+const WEIGHT_MASK: u64 = (1 << (NUMBER_SHIFT - WEIGHT_SHIFT)) - 1;
+const NUMBER_SHIFT: u32 = 48;
+
+/// A histogram of so many lines.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Durations<const SLOTS: usize> {
+    /// Those that were recorded.
+    timed: Cell64,
+    /// The last one, which is in no cell yet.
+    pending: Cell64,
+    max_ns: Cell64,
+    slots: [AtomicU16; SLOTS],
+}
+
+/// Lines that the cells of a scale fill.
+pub(crate) const fn slots(scale: Scale) -> usize {
+    scale.all_cells().div_ceil(LINE)
+}
+
+impl<const SLOTS: usize> Durations<SLOTS> {
+    /// Owner only: counts one that stands for `weight`, a power of two.
+    #[inline(always)]
+    pub(crate) fn record(&self, scale: Scale, lines: &Lines, ns: u64, weight: u32) {
+        let timed = self.timed.get();
+        let before = self.pending.get();
+        let number = timed.wrapping_add(1);
+        let weight = u64::from(weight.trailing_zeros());
+        self.pending.set(ns.min(LARGEST) | weight << WEIGHT_SHIFT | number << NUMBER_SHIFT);
+        // To be seen before the count is. On x86_64 no instruction.
+        fence(Ordering::Release);
+        if timed != 0 {
+            let (index, weight) = unpack(scale, before);
+            if let Some(slot) = self.slots.get(index / LINE) {
+                lines.add(slot, index, weight);
+            }
+        }
+        self.timed.publish(number);
+        self.max_ns.raise_to(ns);
+    }
+
+    /// Those that were recorded. Any thread.
+    #[inline]
+    pub(crate) fn timed(&self) -> u64 {
+        self.timed.get()
+    }
+
+    pub(crate) fn max_ns(&self) -> u64 {
+        self.max_ns.get()
+    }
+
+    /// Adds the weighted counts to `sum`, which is empty or has all cells of the scale. Any thread.
+    pub(crate) fn read(&self, scale: Scale, lines: &Lines, sum: &mut Vec<u64>) {
+        let (timed, pending) = self.stable();
+        if timed == 0 {
+            return;
+        }
+        sum.resize(scale.all_cells(), 0);
+        let (last, weight) = unpack(scale, pending);
+        for (number, slot) in self.slots.iter().enumerate() {
+            let Some(counts) = lines.read(slot) else { continue };
+            for (index, count) in (number * LINE..).zip(counts) {
+                if index != last
+                    && let Some(sum) = sum.get_mut(index)
+                {
+                    *sum = sum.wrapping_add(count);
+                }
+            }
+        }
+        fence(Ordering::Acquire);
+        let (timed_since, _) = self.stable();
+        let counts = self.slots.get(last / LINE).and_then(|slot| lines.read(slot));
+        let mut count = counts.map_or(0, |counts| counts[last % LINE]);
+        if timed_since == timed {
+            count += u64::from(weight);
+        }
+        if let Some(sum) = sum.get_mut(last) {
+            *sum = sum.wrapping_add(count);
+        }
+    }
+
+    /// Number and pending duration at a moment when they agree.
+    fn stable(&self) -> (u64, u64) {
+        // An owner that was interrupted between the two would have us wait: then the last one counts twice, or the one
+        // before not at all, until the next look.
+        const PATIENCE: usize = 1_000;
+        let mut seen = (0, 0);
+        for _ in 0..PATIENCE {
+            let timed = self.timed.seen();
+            seen = (timed, self.pending.seen());
+            if seen.1 >> NUMBER_SHIFT == timed & (u64::MAX >> NUMBER_SHIFT) {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        seen
+    }
+}
+
+/// The cell and the weight of a pending duration.
+#[inline(always)]
+fn unpack(scale: Scale, pending: u64) -> (usize, u32) {
+    (scale.index(pending & LARGEST), 1 << (pending >> WEIGHT_SHIFT & WEIGHT_MASK))
+}
