@@ -2,8 +2,9 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p stagelight --test loom_handover --release`.
 //!
 //! A model, with Loom's types, of what `record::registry::{acquire, release, blocks}`, `record::block::Block::{adopt,
-//! release, push, count, take, record_stage, read_stage}` and `record::cells::Cell64` do: the same loads and stores in the
-//! same order with the same orderings. Who changes one changes the other.
+//! release, push, count_stage, read_stage}`, `record::lines::Lines::{add, grow, read}` and `record::cells` do: the same loads
+//! and stores in the same order with the same orderings. Who changes one changes the other. What is between a histogram's
+//! writer and its reader has a model of its own, `loom_durations`.
 #![cfg(loom)]
 
 use std::collections::VecDeque;
@@ -29,14 +30,14 @@ impl Cell {
     }
 }
 
-/// A block with one stage, whose one octave has one cell in the arena.
+/// A block with one stage, whose histogram has one line of one count.
 struct Block {
     tid: AtomicU32,
     depth: AtomicU32,
     calls: Cell,
-    octave: AtomicU32,
-    arena_used: AtomicU32,
-    arena: [Cell; 3],
+    slot: AtomicU32,
+    used: AtomicU32,
+    lines: [Cell; 3],
     /// What is not in the real block: whether a thread holds it, to find two that do.
     held: AtomicBool,
 }
@@ -49,9 +50,9 @@ impl Block {
             tid: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             calls: Cell::new(),
-            octave: AtomicU32::new(0),
-            arena_used: AtomicU32::new(0),
-            arena: [Cell::new(), Cell::new(), Cell::new()],
+            slot: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+            lines: [Cell::new(), Cell::new(), Cell::new()],
             held: AtomicBool::new(false),
         }
     }
@@ -70,31 +71,31 @@ impl Block {
         assert!(self.held.swap(false, Relaxed));
     }
 
-    /// `Block::push`, `Block::record_stage` and `Block::count`: a call of the stage.
+    /// `Block::push`, `Block::count_stage` and `Lines::add`: a call of the stage.
     fn record(&self) {
         let depth = self.depth.load(Relaxed);
         assert_eq!(depth, 0, "the owner before left the block in a stage");
         self.depth.store(depth + 1, Relaxed);
         self.depth.store(depth, Relaxed);
         self.calls.add(1);
-        let start = match self.octave.load(Relaxed) {
-            // `Block::grow` and `Block::take`; the first word stays unused.
+        let start = match self.slot.load(Relaxed) {
+            // `Lines::grow`; the first line stays unused.
             0 => {
-                let start = self.arena_used.load(Relaxed).max(1);
-                self.arena_used.store(start + 1, Relaxed);
-                self.octave.store(start, Relaxed);
+                let start = self.used.load(Relaxed).max(1);
+                self.used.store(start + 1, Relaxed);
+                self.slot.store(start, Relaxed);
                 start
             }
             start => start,
         };
-        self.arena[start as usize].add(NS);
+        self.lines[start as usize].add(NS);
     }
 
-    /// `Block::read_stage`: calls, and what lies in the octave's cell.
+    /// `Block::read_stage`: calls, and what lies in the line.
     fn read(&self) -> (u64, u64) {
-        let cell = match self.octave.load(Relaxed) {
+        let cell = match self.slot.load(Relaxed) {
             0 => 0,
-            start => self.arena[start as usize].get(),
+            start => self.lines[start as usize].get(),
         };
         (self.calls.get(), cell)
     }

@@ -7,9 +7,9 @@
 //!
 //! # Why a reader counts each exactly once
 //! The owner publishes in this order: the new duration with its number, the old one's count, the number. While number and
-//! pending agree, what is pending is counted nowhere else. A reader takes the pending duration at such a moment, reads the
-//! counts, and looks whether the number still is the same. If so, it adds the pending one; if not, it has been counted
-//! meanwhile, and the reader reads that one count again. So what one reader saw a later one sees too.
+//! pending agree, what is pending is counted nowhere else. A reader takes the pending duration at such a moment and reads all
+//! counts but that which the duration belongs to. That one it reads at another such moment: if the number still is the same,
+//! the pending duration comes on top; if not, it has been counted meanwhile. So what one reader saw a later one sees too.
 
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
@@ -33,6 +33,10 @@ pub(crate) struct Durations<const SLOTS: usize> {
     max_ns: Cell64,
     slots: [AtomicU16; SLOTS],
 }
+
+/// How often a reader looks again. An owner that was interrupted between two stores would have it wait: then one duration
+/// counts twice or not at all until the next look.
+const PATIENCE: usize = 1_000;
 
 /// Lines that the cells of a scale fill.
 pub(crate) const fn slots(scale: Scale) -> usize {
@@ -88,10 +92,10 @@ impl<const SLOTS: usize> Durations<SLOTS> {
                 }
             }
         }
-        fence(Ordering::Acquire);
-        let (timed_since, _) = self.stable();
-        let counts = self.slots.get(last / LINE).and_then(|slot| lines.read(slot));
-        let mut count = counts.map_or(0, |counts| counts[last % LINE]);
+        let (timed_since, mut count) = self.steady(|| {
+            let counts = self.slots.get(last / LINE).and_then(|slot| lines.read(slot));
+            counts.map_or(0, |counts| counts[last % LINE])
+        });
         if timed_since == timed {
             count += u64::from(weight);
         }
@@ -100,11 +104,22 @@ impl<const SLOTS: usize> Durations<SLOTS> {
         }
     }
 
+    /// What `look` gives while nothing is recorded, and the number then.
+    fn steady(&self, look: impl Fn() -> u64) -> (u64, u64) {
+        let mut seen = (0, 0);
+        for _ in 0..PATIENCE {
+            let (timed, _) = self.stable();
+            seen = (timed, look());
+            fence(Ordering::Acquire);
+            if self.stable().0 == timed {
+                break;
+            }
+        }
+        seen
+    }
+
     /// Number and pending duration at a moment when they agree.
     fn stable(&self) -> (u64, u64) {
-        // An owner that was interrupted between the two would have us wait: then the last one counts twice, or the one
-        // before not at all, until the next look.
-        const PATIENCE: usize = 1_000;
         let mut seen = (0, 0);
         for _ in 0..PATIENCE {
             let timed = self.timed.seen();
