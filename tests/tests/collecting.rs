@@ -98,7 +98,7 @@ fn modes_are_set_by_pattern_and_hold_for_stages_to_come() {
     let figures = |name: &str| snapshot.stage(name).map(|stage| (stage.calls, stage.timed, stage.mode));
     assert_eq!(figures("mode.here"), Some((1, 1, Mode::Off)));
     assert_eq!(figures("mode.later"), Some((1, 0, Mode::Count)));
-    set_mode("*", Mode::Time);
+    set_mode("*", Mode::Span);
     here();
     assert_eq!(stagelight::snapshot().stage("mode.here").map(|stage| stage.calls), Some(2));
 }

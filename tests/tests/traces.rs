@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use stagelight::{Collector, Trace, TraceContext, TraceSettings, Value, event, query, record, stage};
+use stagelight::{
+    Collector, Mode, Trace, TraceContext, TraceSettings, Value, event, query, record, set_mode, stage,
+};
 use stagelight_tests::burn;
 
 /// There is one set of recent traces.
@@ -85,6 +87,23 @@ fn a_trace_holds_the_tree_its_attributes_and_its_events() {
     check_chrome(&stagelight::export::chrome::traces([&**trace]));
     drop(collector);
     assert!(stagelight::recent_traces().is_empty());
+}
+
+#[test]
+fn stages_that_are_only_timed_are_no_spans() {
+    let _alone = alone();
+    let collector = collect(ALL);
+    set_mode("trace.middle", Mode::Time);
+    execute("timed only", 0).unwrap();
+    let trace = traces("timed only").remove(0);
+    let names: Vec<_> = trace.spans.iter().map(|span| span.name).collect();
+    assert_eq!(names, ["trace.query", "trace.leaf", "trace.leaf", "trace.leaf"]);
+    assert!(trace.spans[1..].iter().all(|span| span.parent == Some(trace.spans[0].id)), "{trace:?}");
+    set_mode("trace.query", Mode::Time);
+    execute("no trace", 0).unwrap();
+    assert!(traces("no trace").is_empty());
+    set_mode("*", Mode::Span);
+    drop(collector);
 }
 
 /// What Perfetto's importer and `chrome://tracing` demand of each event.

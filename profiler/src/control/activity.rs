@@ -54,7 +54,7 @@ pub(super) async fn traces(uri: Uri) -> Response {
     }
 }
 
-/// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off`
+/// `POST /api/v1/mode?stage=PATTERN&mode=span|time|count|off`
 pub(super) async fn mode(uri: Uri) -> Response {
     match params::parse_mode(uri.query().unwrap_or("")) {
         Ok(params) => {

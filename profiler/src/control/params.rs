@@ -53,10 +53,9 @@ pub fn parse_mode(query: &str) -> Result<ModeParams, String> {
             "stage" => stage = Some(value.into_owned()),
             "mode" => {
                 let known = Mode::from_name(&value);
-                mode = Some(
-                    known
-                        .ok_or_else(|| format!("mode={}: mode must be time, count or off", short(&value)))?,
-                );
+                mode = Some(known.ok_or_else(|| {
+                    format!("mode={}: mode must be span, time, count or off", short(&value))
+                })?);
             }
             _ => {}
         }
@@ -65,7 +64,7 @@ pub fn parse_mode(query: &str) -> Result<ModeParams, String> {
         (Some(stage), Some(mode)) if !stage.is_empty() && stage.len() <= LONGEST => {
             Ok(ModeParams { stage, mode })
         }
-        (_, None) => Err("mode is missing: it must be time, count or off".into()),
+        (_, None) => Err("mode is missing: it must be span, time, count or off".into()),
         _ => Err(format!("stage must be a pattern of 1 to {LONGEST} bytes, such as storage::* or exec.?")),
     }
 }

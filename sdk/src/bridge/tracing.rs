@@ -67,13 +67,13 @@
 //!   on the thread until that has ended and a span is next entered or left there, and has no self time from this entry.
 //! - One layer a registry: of more, the first to see a span takes it.
 //!
-//! # Stages as spans
-//! The other direction is missing on purpose. To emit a span from each stage needs a branch in each stage, also of programs
-//! that don't ask. It could be had where a stage's mode is read already: the two bits of the mode have a fourth value to
-//! spare, which, as "off" does, leaves for a path of its own. Until there is a caller for it, put `#[instrument]` above
-//! `#[stage]`, where a function is to be both.
+//! # Stages as spans, and ids in events
+//! The other direction: [`spans_from_stages`] has stages emit spans, for whatever subscriber there is. [`WithIds`] writes the
+//! ids of the query's trace before each event that a program logs.
 
+mod emit;
 mod fields;
+mod ids;
 mod site;
 mod span;
 mod stack;
@@ -87,7 +87,9 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+pub use self::emit::spans_from_stages;
 use self::fields::Fields;
+pub use self::ids::WithIds;
 use self::site::Sites;
 use self::span::Span;
 use crate::record::interner::NO_LABELS;
@@ -205,6 +207,9 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if attributes.metadata().fields().field(emit::MARK).is_some() {
+            return;
+        }
         let site = self.sites.get(self.number, attributes.metadata(), &self.labels);
         if site.stage.call().is_none() {
             return;

@@ -54,7 +54,7 @@ pub(crate) fn prices() -> Prices {
     *PRICES.get_or_init(|| {
         let Some(block) = Block::map() else { return Prices { timed: 0.0, counted: 0.0, labels: 0.0 } };
         block.adopt(0, None, Clock::get());
-        let call = Call { stage: OTHER, timed: true };
+        let call = Call { stage: OTHER, timed: true, spans: true };
         // Within a root, as nearly all stages are, so that nothing is decided for each.
         block.set_depth(1);
         block.set_weight(1);

@@ -210,7 +210,7 @@ impl AsyncCall {
             Some(timing) => {
                 block.record_stage(stage, failed, self.allocated, timing);
                 // What ended before now is no part of the tree that a trace is: it is recorded late, at any depth.
-                if end.is_none() {
+                if end.is_none() && self.stage.running().spans {
                     spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
                 }
             }
@@ -429,11 +429,12 @@ impl AsyncQuery {
 
     fn poll(&mut self) -> Option<PollingQuery<'_>> {
         let first = self.call.state == State::New;
+        let spans = self.call.stage.running().spans;
         let on = self.enter()?;
         let block = on.stage.block;
         if !first {
             self.trace.resume(block);
-        } else if on.outer_labels == NO_LABELS && on.stage.timed {
+        } else if on.outer_labels == NO_LABELS && on.stage.timed && spans {
             // The outermost query is the one that is followed.
             block.spans.begin_query(|| block.next_random());
             self.trace.seed = block.spans.seed();
@@ -563,7 +564,7 @@ mod tests {
         crate::set_mode("future tests::switched", crate::Mode::Off);
         assert!(poll(polled).is_pending());
         drop(queries);
-        crate::set_mode("future tests::switched", crate::Mode::Time);
+        crate::set_mode("future tests::switched", crate::Mode::Span);
         let sum = figures(&QUERY);
         assert_eq!((sum.timed + sum.untimed, sum.polls, sum.cancelled), (2, 3, 2));
         let mut sums = vec![LabelFigures::default(); labels.number() as usize + 1];

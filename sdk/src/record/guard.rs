@@ -10,7 +10,7 @@ use super::block::{Block, Query, Timing};
 use super::interner::NO_LABELS;
 use super::labels::Labels;
 use super::stage::{Call, Stage};
-use super::{rates, registry, spans, thread};
+use super::{observer, rates, registry, spans, thread};
 
 /// What a timed call remembers between entering a stage and leaving it.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ struct Timed {
     outer_child_ns: u64,
     /// What the call stands for.
     weight: u32,
+    /// Whether it is a span of its query's trace.
+    spans: bool,
 }
 
 /// Room for what a timed call remembers, in the stack frame of the function that is a stage.
@@ -73,7 +75,7 @@ impl Entered {
         }
         if call.timed && block.weight() != 0 {
             word |= TIMED;
-            start(block, frame);
+            start(block, frame, call);
         }
         Self(word)
     }
@@ -133,13 +135,14 @@ fn decide_outside(block: &Block) {
 /// What is only done for a timed call stands in functions of its own: beside reading the clock it costs nothing there, and
 /// in its caller it would take registers from the calls that are counted, and from the stage itself.
 #[inline(never)]
-fn start(block: &Block, frame: &mut Frame) {
+fn start(block: &Block, frame: &mut Frame, call: Call) {
+    observer::entered(call.stage);
     block.entered.add(1);
     let outer_child_ns = block.child_ns.get();
     block.child_ns.set(0);
     let (allocated, weight) = (block.allocated(), block.weight());
     // Last, so that the stage's own time has as little of ours in it as can be.
-    frame.0.write(Timed { start: block.ticks(), allocated, outer_child_ns, weight });
+    frame.0.write(Timed { start: block.ticks(), allocated, outer_child_ns, weight, spans: call.spans });
 }
 
 #[inline(never)]
@@ -150,7 +153,10 @@ fn stop(block: &Block, depth: u32, stage: u32, timed: &Timed, failed: bool) -> T
     block.child_ns.set(timed.outer_child_ns.wrapping_add(ns));
     let timing = Timing { ns, own_ns, weight: timed.weight };
     block.record_stage(stage, failed, allocated, timing);
-    spans::leave(block, depth, stage, failed, timed.start, timing, allocated);
+    if timed.spans {
+        spans::leave(block, depth, stage, failed, timed.start, timing, allocated);
+    }
+    observer::left(stage, failed);
     timing
 }
 
@@ -292,7 +298,7 @@ impl EnteredQuery {
             let weight = rates::decide(block, set);
             block.set_weight(weight);
             if weight != 0 {
-                whole = begin_timed_root(block, call.timed, frame);
+                whole = begin_timed_root(block, call.spans, frame);
             }
         } else {
             whole = begin_nested(block, labels, frame);
@@ -342,8 +348,8 @@ impl EnteredQuery {
 
 /// The outermost query, which is timed. It finds nothing to put back: a thread in no query has no rows and no query's start.
 #[inline(never)]
-fn begin_timed_root(block: &Block, timed: bool, frame: &mut QueryFrame) -> u64 {
-    if timed {
+fn begin_timed_root(block: &Block, spans: bool, frame: &mut QueryFrame) -> u64 {
+    if spans {
         block.spans.begin_query(|| block.next_random());
     }
     let nested = Nested::default();
@@ -481,7 +487,8 @@ mod tests {
     fn a_clock_that_goes_backwards_makes_a_duration_of_nothing() {
         let block = Block::map().unwrap();
         block.adopt(7, None, Clock { tsc: false, ns_per_tick: 1 << 32 });
-        let (root, stage) = (Call { stage: 100, timed: true }, Call { stage: 101, timed: true });
+        let (root, stage) =
+            (Call { stage: 100, timed: true, spans: true }, Call { stage: 101, timed: true, spans: true });
         let (mut query_frame, mut frame) = (QueryFrame::new(), Frame::new());
         let query = EnteredQuery::new(block, root, 2, &mut query_frame);
         let inner = Entered::new(block, stage, &mut frame);
@@ -509,8 +516,8 @@ mod tests {
         let block = Block::map().unwrap();
         block.adopt(7, None, Clock { tsc: false, ns_per_tick: 1 << 32 });
         let mut frames = [Frame::new(), Frame::new()];
-        let parent = Entered::new(block, Call { stage: 100, timed: true }, &mut frames[0]);
-        let child = Entered::new(block, Call { stage: 101, timed: true }, &mut frames[1]);
+        let parent = Entered::new(block, Call { stage: 100, timed: true, spans: true }, &mut frames[0]);
+        let child = Entered::new(block, Call { stage: 101, timed: true, spans: true }, &mut frames[1]);
         child.leave(block, 101, &frames[1], false);
         block.child_ns.add(BACK);
         parent.leave(block, 100, &frames[0], false);

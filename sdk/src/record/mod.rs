@@ -20,6 +20,7 @@ pub(crate) mod interner;
 pub(crate) mod label_value;
 pub(crate) mod labels;
 pub(crate) mod lines;
+pub(crate) mod observer;
 pub(crate) mod octaves;
 pub(crate) mod outcome;
 pub(crate) mod rates;

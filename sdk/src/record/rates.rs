@@ -52,7 +52,8 @@ mod tests {
         block.adopt(7, None, Clock::get());
         let labels = intern(block, ["rates test", "", "", ""]);
         super::set(labels, K);
-        let (root, stage) = (Call { stage: 100, timed: true }, Call { stage: 101, timed: true });
+        let (root, stage) =
+            (Call { stage: 100, timed: true, spans: true }, Call { stage: 101, timed: true, spans: true });
         for _ in 0..QUERIES {
             let mut frame = QueryFrame::new();
             let query = EnteredQuery::new(block, root, labels, &mut frame);

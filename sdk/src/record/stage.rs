@@ -17,26 +17,33 @@ const UNREGISTERED: u32 = 0;
 pub(crate) const OTHER: u32 = 1;
 
 /// A state is the stage's number and, above it, its mode.
-const MODE_SHIFT: u32 = 30;
+const MODE_SHIFT: u32 = 29;
 const NUMBER_MASK: u32 = (1 << MODE_SHIFT) - 1;
 
-/// What is recorded of a stage's calls.
+/// What is recorded of a stage's calls. Each mode does all that those after it do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// They are counted, and timed as often as their query is. So every stage begins.
+    /// A timed call is a span of its query's trace, if the query is followed. So every stage begins. A query in another mode
+    /// leaves no trace.
     #[default]
-    Time = 0,
+    Span = 0,
+    /// They are timed as often as their query is.
+    Time = 1,
     /// They are counted and label their thread, and no clock is read for them.
-    Count = 1,
+    Count = 2,
     /// Nothing: a load and a branch a call.
-    Off = 2,
+    Off = 4,
 }
 
 impl Mode {
+    /// All modes, from the one that does most.
+    pub const ALL: [Mode; 4] = [Mode::Span, Mode::Time, Mode::Count, Mode::Off];
+
     fn of(state: u32) -> Self {
         match state >> MODE_SHIFT {
-            0 => Mode::Time,
-            1 => Mode::Count,
+            0 => Mode::Span,
+            1 => Mode::Time,
+            2 => Mode::Count,
             _ => Mode::Off,
         }
     }
@@ -45,6 +52,7 @@ impl Mode {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Mode::Span => "span",
             Mode::Time => "time",
             Mode::Count => "count",
             Mode::Off => "off",
@@ -54,7 +62,7 @@ impl Mode {
     /// The mode of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Mode::Time, Mode::Count, Mode::Off].into_iter().find(|mode| mode.name() == name)
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 }
 
@@ -63,6 +71,20 @@ impl Mode {
 pub(crate) struct Call {
     pub(crate) stage: u32,
     pub(crate) timed: bool,
+    /// A timed call is a span.
+    pub(crate) spans: bool,
+}
+
+impl Call {
+    #[inline(always)]
+    fn of(state: u32) -> Self {
+        let mode = state >> MODE_SHIFT;
+        Self {
+            stage: state & NUMBER_MASK,
+            timed: mode <= Mode::Time as u32,
+            spans: mode == Mode::Span as u32,
+        }
+    }
 }
 
 /// A named region of code: one static descriptor per call site, made by the macros.
@@ -98,14 +120,13 @@ impl Stage {
                 return None;
             }
         }
-        Some(Call { stage: state & NUMBER_MASK, timed: state >> MODE_SHIFT == Mode::Time as u32 })
+        Some(Call::of(state))
     }
 
     /// How to go on with a call that [`call`](Self::call) let begin.
     #[inline(always)]
     pub(crate) fn running(&'static self) -> Call {
-        let state = self.state.load(Ordering::Relaxed);
-        Call { stage: state & NUMBER_MASK, timed: state >> MODE_SHIFT == Mode::Time as u32 }
+        Call::of(self.state.load(Ordering::Relaxed))
     }
 
     /// What is recorded of the stage at present.
@@ -155,7 +176,7 @@ impl Registry {
             return Mode::Off;
         }
         let rule = self.rules.iter().rev().find(|(pattern, _)| matches(pattern, stage));
-        rule.map_or(Mode::Time, |&(_, mode)| mode)
+        rule.map_or(Mode::default(), |&(_, mode)| mode)
     }
 
     fn apply(&self) {
@@ -192,7 +213,7 @@ pub fn set_mode(pattern: &str, mode: Mode) -> usize {
     let mut registry = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
     // What a later rule repeats has no effect any more.
     registry.rules.retain(|(known, _)| known != pattern && pattern != "*");
-    if (pattern, mode) != ("*", Mode::Time) {
+    if (pattern, mode) != ("*", Mode::default()) {
         registry.rules.push((pattern.to_owned(), mode));
     }
     registry.apply();

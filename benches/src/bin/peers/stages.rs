@@ -26,7 +26,7 @@ pub fn measure(report: &mut Report) {
             Box::new(|| {
                 stagelight::set_mode("*", Mode::Count);
                 let ns = per_call(CALLS / 4, queried);
-                stagelight::set_mode("*", Mode::Time);
+                stagelight::set_mode("*", Mode::Span);
                 ns
             }),
         ],
@@ -67,7 +67,7 @@ copies!(one two three four five six seven eight);
 fn in_mode(mode: Mode) -> f64 {
     stagelight::set_mode("*", mode);
     let ns: f64 = in_query(|| COPIES.iter().map(|copy| copy(CALLS / 4)).sum());
-    stagelight::set_mode("*", Mode::Time);
+    stagelight::set_mode("*", Mode::Span);
     ns / COPIES.len() as f64
 }
 
