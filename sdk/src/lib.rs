@@ -55,19 +55,21 @@
 //!   carries a query to other tasks and threads.
 //! - **Sampling.** Every call is counted; whether a query's stages are timed is decided at its root. A [`collector`] runs a
 //!   [`governor`](fn@governor) that keeps recording under 3 % of the process's CPU time, and [`set_mode`] switches stages by
-//!   pattern. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
+//!   pattern: span, time, count, off. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
 //! - **Traces.** With a collector, one timed query in ten and all that fail or are slow for their statement leave a
 //!   [`Trace`], with what [`record`] and [`event!`] noted; [`TraceContext`] takes `traceparent` in and out.
 //! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant, [`active_averages`] what was active over the
 //!   last minutes.
+//! - **Bridges** to what is instrumented already: spans of [`tracing`](mod@bridge) as stages and stages as spans, trace ids in
+//!   what is logged, the `metrics` facade.
 //! - **Labels interned once**, per prepared statement or connection: [`Labels`]. **Rows** of a query: [`rows`].
 //! - **Metrics of your own**: [`Counter`], [`Gauge`], [`Distribution`] and [so on](mod@metrics).
 //!
 //! # What it costs
 //! Each thread writes to a block of its own with plain loads and stores; nothing locks, allocates or calls the system
-//! once a thread has touched a stage. A stage costs half as much again as its two clock reads, a query some nanoseconds more
-//! for its labels, a stage that is off a load and a branch. A thread's block takes about 5 KiB and 1 KiB for each stage
-//! that it enters; blocks of threads that ended are used again. BENCHMARKS.md has the figures and what they were
+//! once a thread has touched a stage. A stage costs what its two clock reads cost, all else disappears behind them; a query
+//! some nanoseconds more for its labels, a stage that is off a load and a branch. A thread's block takes about 5 KiB and 600
+//! bytes for each stage that it enters; blocks of threads that ended are used again. BENCHMARKS.md has the figures and what they were
 //! measured on.
 //!
 //! # Your responsibilities
