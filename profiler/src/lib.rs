@@ -68,7 +68,7 @@ pub use error::Error;
 pub use heap::{HeapBuilder, HeapSession, heap};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};
-pub use profile::{LABELS, Profile, ProfileStats};
+pub use profile::{Diff, LABELS, Profile, ProfileStats};
 
 /// For what `heap_profiler!` declares. No part of the public interface.
 #[cfg(all(feature = "heap", target_os = "linux"))]

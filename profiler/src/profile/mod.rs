@@ -9,15 +9,21 @@ use stagelight::LabelKind;
 
 use crate::symbolize::{self, Frame};
 
+mod cut;
+mod diff;
+mod merge;
+
+pub use diff::Diff;
+
 /// The labels that a sample carries: the stage that it was taken in, the stage's component, and those of the
 /// query.
 pub const LABELS: [&str; 6] = ["stage", "component", "statement", "tenant", "user", "database"];
 
 /// What is measured.
-#[cfg_attr(not(feature = "heap"), expect(dead_code, reason = "nothing makes a heap profile"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cpu,
+    CpuChange,
     Heap,
     HeapGrowth,
 }
@@ -29,7 +35,7 @@ impl Kind {
     /// The values of a sample; the second is the one that reports show.
     pub(crate) fn values(self) -> [ValueType; 2] {
         match self {
-            Kind::Cpu => [("samples", "count"), ("cpu", "nanoseconds")],
+            Kind::Cpu | Kind::CpuChange => [("samples", "count"), ("cpu", "nanoseconds")],
             Kind::Heap | Kind::HeapGrowth => [("inuse_objects", "count"), ("inuse_space", "bytes")],
         }
     }
@@ -37,6 +43,7 @@ impl Kind {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Kind::Cpu => "CPU time",
+            Kind::CpuChange => "Change of CPU time",
             Kind::Heap => "Live heap",
             Kind::HeapGrowth => "Growth of the live heap",
         }
@@ -52,7 +59,7 @@ pub(crate) struct Raw {
     pub(crate) values: [i64; 2],
 }
 
-/// How a profile came about and what it rests on.
+/// How a profile came about and what it rests on: all of it, whatever was cut from it afterwards.
 #[derive(Clone, Debug)]
 pub struct ProfileStats {
     /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user` (user code alone is interrupted;
@@ -86,10 +93,12 @@ pub struct Profile {
     pub(crate) stats: ProfileStats,
     /// The labels that root the stacks, outermost first.
     pub(crate) roots: Vec<String>,
+    /// Labels and values that its samples were chosen by.
+    pub(crate) filters: Vec<(String, String)>,
 }
 
 /// A place in the code, or a label that stands at the root of stacks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Location {
     /// 0 for a label.
     pub(crate) address: u64,
@@ -125,7 +134,7 @@ impl Profile {
             values,
         };
         let samples = raw.into_iter().map(sample).collect();
-        Self { kind, locations, samples, stats, roots: Vec::new() }
+        Self { kind, locations, samples, stats, roots: Vec::new(), filters: Vec::new() }
     }
 
     /// How it came about and what it rests on.
@@ -140,46 +149,6 @@ impl Profile {
     pub fn total(&self) -> i64 {
         self.samples.iter().map(|sample| sample.values[1]).sum()
     }
-
-    /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
-    #[must_use]
-    pub fn label_totals(&self, label: &str) -> Vec<(String, i64)> {
-        let mut totals: HashMap<&str, i64> = HashMap::new();
-        for sample in &self.samples {
-            *totals.entry(value(&sample.labels, label)).or_default() += sample.values[1];
-        }
-        let mut totals: Vec<_> = totals.into_iter().map(|(value, total)| (value.to_owned(), total)).collect();
-        totals.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        totals
-    }
-
-    /// The same profile with each stack rooted in the value of a label, one of [`LABELS`], so that a flame graph
-    /// shows who burns what. Applied twice, the later label is the outer one:
-    /// `by_label("stage").by_label("tenant")` shows tenants, their stages, and the stacks in them.
-    #[must_use]
-    pub fn by_label(&self, label: &str) -> Profile {
-        let mut profile = self.clone();
-        profile.roots.insert(0, label.to_owned());
-        let mut roots: HashMap<String, u32> = HashMap::new();
-        for sample in &mut profile.samples {
-            let value = match value(&sample.labels, label) {
-                "" => "(none)",
-                value => value,
-            };
-            let next = profile.locations.len() as u32;
-            let root = *roots.entry(format!("{label}: {value}")).or_insert_with_key(|name| {
-                let frame = Frame { function: name.clone(), file: String::new(), line: 0 };
-                profile.locations.push(Location { address: 0, frame });
-                next
-            });
-            sample.stack.push(root);
-        }
-        profile
-    }
-}
-
-fn value<'a>(labels: &'a Labels, label: &str) -> &'a str {
-    LABELS.iter().position(|known| *known == label).map_or("", |index| &labels[index])
 }
 
 fn resolve((stage, set): (u32, u32)) -> Labels {
@@ -221,29 +190,23 @@ pub(crate) mod tests {
             duration: Duration::from_secs(1),
             period: 1_000_000,
         };
-        Profile { kind: Kind::Cpu, locations, samples, stats, roots: Vec::new() }
+        Profile { kind: Kind::Cpu, locations, samples, stats, roots: Vec::new(), filters: Vec::new() }
     }
 
-    #[test]
-    fn totals_by_label_sum_to_the_total() {
-        let profile = sample_profile();
-        assert_eq!(profile.label_totals("tenant"), [("acme".into(), 4_000_000), (String::new(), 2_000_000)]);
-        for label in LABELS.into_iter().chain(["no such label"]) {
-            let totals = profile.label_totals(label);
-            assert_eq!(totals.iter().map(|(_, total)| total).sum::<i64>(), profile.total());
-        }
-    }
-
-    #[test]
-    fn the_later_label_is_the_outer_root() {
-        let profile = sample_profile().by_label("stage").by_label("tenant");
-        let root = |sample: &Sample, from_end: usize| {
-            let location = sample.stack[sample.stack.len() - from_end];
-            profile.locations[location as usize].frame.function.clone()
+    /// The same, taken again for two seconds: `acme` burns more and in another function, all others nothing.
+    pub(crate) fn changed_profile() -> Profile {
+        let mut profile = sample_profile();
+        let frame = Frame { function: "malloc".into(), file: String::new(), line: 0 };
+        profile.locations.insert(0, Location { address: 0x4040, frame });
+        let labels = Arc::clone(&profile.samples[0].labels);
+        let sample = |stack: &[u32], count| Sample {
+            stack: stack.into(),
+            labels: Arc::clone(&labels),
+            values: [count, count * 1_000_000],
         };
-        let first = &profile.samples[0];
-        assert_eq!((root(first, 1), root(first, 2)), ("tenant: acme".into(), "stage: step".into()));
-        assert_eq!(root(&profile.samples[2], 1), "tenant: (none)");
-        assert_eq!(profile.total(), sample_profile().total());
+        profile.samples = vec![sample(&[1, 2, 3], 1), sample(&[2, 3], 3), sample(&[0, 2, 3], 4)];
+        profile.stats.samples = 8;
+        profile.stats.duration = Duration::from_secs(2);
+        profile
     }
 }

@@ -13,7 +13,7 @@ impl Kind {
     /// What a folded value is divided by, so that it fits the figures that people read.
     pub(super) fn folded_divisor(self) -> i64 {
         match self {
-            Kind::Cpu => 1_000,
+            Kind::Cpu | Kind::CpuChange => 1_000,
             Kind::Heap | Kind::HeapGrowth => 1,
         }
     }
@@ -21,7 +21,7 @@ impl Kind {
     /// The unit that a flame graph shows, and how many of it a folded value is.
     fn shown(self) -> (&'static str, f64) {
         match self {
-            Kind::Cpu => ("ms", 1e-3),
+            Kind::Cpu | Kind::CpuChange => ("ms", 1e-3),
             Kind::Heap | Kind::HeapGrowth => ("KiB", 1.0 / 1024.0),
         }
     }
@@ -54,11 +54,6 @@ impl Profile {
         out.flush()
     }
 
-    fn title(&self) -> String {
-        let title = self.kind.title();
-        if self.roots.is_empty() { title.into() } else { format!("{title} by {}", self.roots.join(", ")) }
-    }
-
     /// What the picture rests on, in one line.
     fn subtitle(&self) -> String {
         let stats = &self.stats;
@@ -66,7 +61,7 @@ impl Profile {
         let seconds = stats.duration.as_secs_f64();
         let basis = format!("{} samples by {}", stats.samples, stats.rung);
         match self.kind {
-            Kind::Cpu => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
+            Kind::Cpu | Kind::CpuChange => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
             Kind::Heap => basis,
             Kind::HeapGrowth => format!("{basis} over {seconds:.1} s"),
         }
@@ -80,7 +75,7 @@ fn write_empty(profile: &Profile, mut out: impl Write) -> io::Result<()> {
 <rect width="100%" height="100%" fill="#eeeeb0"/>
 <text x="400" y="35" text-anchor="middle">{}: no samples</text>
 </svg>"##,
-        profile.kind.title()
+        profile.title()
     )?;
     out.flush()
 }

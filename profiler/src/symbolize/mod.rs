@@ -2,7 +2,7 @@
 //! nothing afterwards.
 
 /// A function at a place in its source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
     pub(crate) function: String,
     /// Empty if unknown.

@@ -1,0 +1,121 @@
+//! Cutting a profile by its labels, after it was taken.
+
+use std::collections::HashMap;
+
+use super::{LABELS, Labels, Location, Profile};
+use crate::symbolize::Frame;
+
+impl Profile {
+    /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
+    #[must_use]
+    pub fn label_totals(&self, label: &str) -> Vec<(String, i64)> {
+        let mut totals: HashMap<&str, i64> = HashMap::new();
+        for sample in &self.samples {
+            *totals.entry(value(&sample.labels, label)).or_default() += sample.values[1];
+        }
+        let mut totals: Vec<_> = totals.into_iter().map(|(value, total)| (value.to_owned(), total)).collect();
+        totals.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        totals
+    }
+
+    /// The same profile with each stack rooted in the value of a label, one of [`LABELS`], so that a flame graph
+    /// shows who burns what. Applied twice, the later label is the outer one:
+    /// `by_label("stage").by_label("tenant")` shows tenants, their stages, and the stacks in them.
+    #[must_use]
+    pub fn by_label(&self, label: &str) -> Profile {
+        let mut profile = self.clone();
+        profile.roots.insert(0, label.to_owned());
+        let mut roots: HashMap<String, u32> = HashMap::new();
+        for sample in &mut profile.samples {
+            let value = match value(&sample.labels, label) {
+                "" => "(none)",
+                value => value,
+            };
+            let next = profile.locations.len() as u32;
+            let root = *roots.entry(format!("{label}: {value}")).or_insert_with_key(|name| {
+                let frame = Frame { function: name.clone(), file: String::new(), line: 0 };
+                profile.locations.push(Location { address: 0, frame });
+                next
+            });
+            sample.stack.push(root);
+        }
+        profile
+    }
+
+    /// Only the samples in which a label, one of [`LABELS`], has just this value; `""` chooses those without it. Applied
+    /// twice, both must hold: `filter("tenant", "acme").filter("stage", "exec.scan")`.
+    ///
+    /// [`stats`](Self::stats) stay those of the whole profile, and the renderers name what was chosen.
+    #[must_use]
+    pub fn filter(&self, label: &str, wanted: &str) -> Profile {
+        let mut profile = self.clone();
+        profile.samples.retain(|sample| value(&sample.labels, label) == wanted);
+        profile.filters.push((label.to_owned(), wanted.to_owned()));
+        profile
+    }
+
+    /// What is measured, of which part, and by which labels it is rooted, for people.
+    pub(crate) fn title(&self) -> String {
+        let mut title = self.kind.title().to_owned();
+        for (label, value) in &self.filters {
+            let value = stagelight::export::table::shorten(value, 60);
+            title +=
+                &if value.is_empty() { format!(" without {label}") } else { format!(" of {label} {value}") };
+        }
+        if !self.roots.is_empty() {
+            title += &format!(" by {}", self.roots.join(", "));
+        }
+        title
+    }
+}
+
+fn value<'a>(labels: &'a Labels, label: &str) -> &'a str {
+    LABELS.iter().position(|known| *known == label).map_or("", |index| &labels[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sample;
+    use super::super::tests::sample_profile;
+    use super::*;
+
+    #[test]
+    fn totals_by_label_sum_to_the_total() {
+        let profile = sample_profile();
+        assert_eq!(profile.label_totals("tenant"), [("acme".into(), 4_000_000), (String::new(), 2_000_000)]);
+        for label in LABELS.into_iter().chain(["no such label"]) {
+            let totals = profile.label_totals(label);
+            assert_eq!(totals.iter().map(|(_, total)| total).sum::<i64>(), profile.total());
+        }
+    }
+
+    #[test]
+    fn the_later_label_is_the_outer_root() {
+        let profile = sample_profile().by_label("stage").by_label("tenant");
+        let root = |sample: &Sample, from_end: usize| {
+            let location = sample.stack[sample.stack.len() - from_end];
+            profile.locations[location as usize].frame.function.clone()
+        };
+        let first = &profile.samples[0];
+        assert_eq!((root(first, 1), root(first, 2)), ("tenant: acme".into(), "stage: step".into()));
+        assert_eq!(root(&profile.samples[2], 1), "tenant: (none)");
+        assert_eq!(profile.total(), sample_profile().total());
+    }
+
+    #[test]
+    fn the_parts_by_a_label_make_up_the_whole() {
+        let profile = sample_profile();
+        for label in LABELS {
+            for (value, total) in profile.label_totals(label) {
+                assert_eq!(profile.filter(label, &value).total(), total, "{label} {value}");
+            }
+        }
+        assert_eq!(profile.filter("tenant", "acme").filter("stage", "step").total(), 4_000_000);
+        assert_eq!(profile.filter("tenant", "acme").filter("stage", "other").total(), 0);
+        assert_eq!(
+            profile.filter("tenant", "acme").by_label("stage").title(),
+            "CPU time of tenant acme by stage"
+        );
+        assert_eq!(profile.filter("tenant", "").title(), "CPU time without tenant");
+    }
+}
