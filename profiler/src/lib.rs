@@ -53,6 +53,8 @@ mod cpu;
 mod error;
 #[cfg(feature = "heap")]
 mod heap;
+#[cfg(target_os = "linux")]
+mod loaded;
 mod metrics;
 mod overhead;
 mod profile;

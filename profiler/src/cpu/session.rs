@@ -144,7 +144,7 @@ impl Session {
         self.rung
     }
 
-    pub(super) fn finish(mut self) -> Result<Profile, Error> {
+    pub(super) fn finish(mut self, lines: bool) -> Result<Profile, Error> {
         let duration = self.start.elapsed();
         let cpu_end_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
         let gathered = self
@@ -166,7 +166,7 @@ impl Session {
             duration,
             period: 1_000_000_000 / i64::from(self.hz),
         };
-        Ok(Profile::new(Kind::Cpu, gathered.into_raw(), stats))
+        Ok(Profile::new(Kind::Cpu, gathered.into_raw(), stats, lines))
     }
 
     /// Ends sampling once; `None` the second time.

@@ -13,7 +13,7 @@ impl Session {
         Err(Error::Unsupported("CPU profiles need Linux on x86_64; recording works here".into()))
     }
 
-    pub(super) fn finish(self) -> Result<Profile, Error> {
+    pub(super) fn finish(self, _lines: bool) -> Result<Profile, Error> {
         match self {}
     }
 

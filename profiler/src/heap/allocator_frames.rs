@@ -42,8 +42,11 @@ const NAMES: &[&str] = &[
 ];
 
 fn is_allocators(location: &Location) -> bool {
-    let name = location.frame.function.as_str();
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    location
+        .frames
+        .iter()
+        .map(|frame| frame.function.as_str())
+        .all(|name| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// Trims all stacks of a profile. A stack of nothing else keeps its outermost frame.

@@ -88,13 +88,13 @@ impl Live {
     }
 
     /// All of it.
-    pub(super) fn profile(self) -> Profile {
+    pub(super) fn profile(self, lines: bool) -> Profile {
         let stats = self.stats(self.active.since);
-        finish(Kind::Heap, self.sums, stats)
+        finish(Kind::Heap, self.sums, stats, lines)
     }
 
     /// What it is more than at an earlier moment.
-    pub(super) fn growth_since(mut self, before: Live, started: SystemTime) -> Profile {
+    pub(super) fn growth_since(mut self, before: Live, started: SystemTime, lines: bool) -> Profile {
         for (key, values) in before.sums {
             let sum = self.sums.entry(key).or_default();
             sum[0] -= values[0];
@@ -102,7 +102,7 @@ impl Live {
         }
         self.sums.retain(|_, values| *values != [0, 0]);
         let stats = self.stats(started);
-        finish(Kind::HeapGrowth, self.sums, stats)
+        finish(Kind::HeapGrowth, self.sums, stats, lines)
     }
 
     fn stats(&self, started: SystemTime) -> ProfileStats {
@@ -120,9 +120,9 @@ impl Live {
     }
 }
 
-fn finish(kind: Kind, sums: Sums, stats: ProfileStats) -> Profile {
+fn finish(kind: Kind, sums: Sums, stats: ProfileStats, lines: bool) -> Profile {
     let raw = sums.into_iter().map(|((stack, context), values)| Raw { stack, context, values });
-    let mut profile = Profile::new(kind, raw.collect(), stats);
+    let mut profile = Profile::new(kind, raw.collect(), stats, lines);
     allocator_frames::trim(&mut profile);
     profile
 }

@@ -12,11 +12,11 @@ pub(super) fn take() -> Result<Live, Error> {
 }
 
 impl Live {
-    pub(super) fn profile(self) -> Profile {
+    pub(super) fn profile(self, _lines: bool) -> Profile {
         match self {}
     }
 
-    pub(super) fn growth_since(self, _before: Live, _started: SystemTime) -> Profile {
+    pub(super) fn growth_since(self, _before: Live, _started: SystemTime, _lines: bool) -> Profile {
         match self {}
     }
 }

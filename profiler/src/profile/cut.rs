@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::{LABELS, Labels, Location, Profile};
-use crate::symbolize::Frame;
 
 impl Profile {
     /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
@@ -33,8 +32,7 @@ impl Profile {
             };
             let next = profile.locations.len() as u32;
             let root = *roots.entry(format!("{label}: {value}")).or_insert_with_key(|name| {
-                let frame = Frame { function: name.clone(), file: String::new(), line: 0 };
-                profile.locations.push(Location { address: 0, frame });
+                profile.locations.push(Location::label(name));
                 next
             });
             sample.stack.push(root);
@@ -94,7 +92,7 @@ mod tests {
         let profile = sample_profile().by_label("stage").by_label("tenant");
         let root = |sample: &Sample, from_end: usize| {
             let location = sample.stack[sample.stack.len() - from_end];
-            profile.locations[location as usize].frame.function.clone()
+            profile.locations[location as usize].frames[0].function.clone()
         };
         let first = &profile.samples[0];
         assert_eq!((root(first, 1), root(first, 2)), ("tenant: acme".into(), "stage: step".into()));

@@ -134,7 +134,7 @@ mod tests {
                 assert_eq!(total, one.filter(label, &value).total() + other.filter(label, &value).total());
             }
         }
-        assert_eq!((both.samples.len(), both.locations.len()), (4, 4), "what is alike stands once");
+        assert_eq!((both.samples.len(), both.locations.len()), (4, 5), "what is alike stands once");
         let stats = both.stats();
         assert_eq!((stats.samples, stats.duration), (14, Duration::from_secs(3)));
         assert_eq!(stats.dropped, [("ring_full", 2), ("stack_cap", 0)]);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use stagelight::LabelKind;
 
-use crate::symbolize::{self, Frame};
+use crate::symbolize::{self, Frame, Mapping, Symbols};
 
 mod cut;
 mod diff;
@@ -102,7 +102,33 @@ pub struct Profile {
 pub(crate) struct Location {
     /// 0 for a label.
     pub(crate) address: u64,
-    pub(crate) frame: Frame,
+    /// The object that the address lies in, if any.
+    pub(crate) mapping: Option<Arc<Mapping>>,
+    /// Innermost first: functions that were inlined, then the one that they were inlined into. At least one, which is made
+    /// of the address if no name is known.
+    pub(crate) frames: Vec<Frame>,
+    /// Whether a name is known.
+    pub(crate) named: bool,
+}
+
+impl Location {
+    fn new(address: u64, Symbols { mapping, mut frames }: Symbols) -> Self {
+        let named = !frames.is_empty();
+        if !named {
+            // The same in each run, as the address itself is not.
+            let in_file = mapping.as_ref().map(|mapping| {
+                let file = mapping.path.rsplit('/').next().unwrap_or_default();
+                format!("{file}+{:#x}", address.wrapping_sub(mapping.bias))
+            });
+            frames.push(Frame::named(in_file.unwrap_or_else(|| format!("{address:#x}"))));
+        }
+        Self { address, mapping, frames, named }
+    }
+
+    /// What stands for a label's value.
+    fn label(name: &str) -> Self {
+        Self { address: 0, mapping: None, frames: vec![Frame::named(name)], named: true }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -117,16 +143,16 @@ pub(crate) struct Sample {
 pub(crate) type Labels = Arc<[String; LABELS.len()]>;
 
 impl Profile {
-    /// Symbolizes what a profiler took. Slow: reads the program's symbols.
-    pub(crate) fn new(kind: Kind, raw: Vec<Raw>, stats: ProfileStats) -> Self {
+    /// Symbolizes what a profiler took, with `lines` by its debug information too. Slow: reads the program's symbols.
+    pub(crate) fn new(kind: Kind, raw: Vec<Raw>, stats: ProfileStats, lines: bool) -> Self {
         let mut addresses: Vec<u64> = raw.iter().flat_map(|raw| raw.stack.iter().copied()).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let frames = symbolize::symbolize(&addresses);
+        let symbols = symbolize::symbolize(&addresses, lines);
         let index: HashMap<u64, u32> =
             addresses.iter().zip(0..).map(|(&address, index)| (address, index)).collect();
-        let locations = addresses.iter().zip(frames);
-        let locations = locations.map(|(&address, frame)| Location { address, frame }).collect();
+        let locations = addresses.iter().zip(symbols);
+        let locations = locations.map(|(&address, symbols)| Location::new(address, symbols)).collect();
         let mut labels: HashMap<(u32, u32), Labels> = HashMap::new();
         let sample = |Raw { stack, context, values }| Sample {
             stack: stack.iter().map(|address| index[address]).collect(),
@@ -135,6 +161,11 @@ impl Profile {
         };
         let samples = raw.into_iter().map(sample).collect();
         Self { kind, locations, samples, stats, roots: Vec::new(), filters: Vec::new() }
+    }
+
+    /// The frames of a sample's stack, innermost first.
+    pub(crate) fn frames<'a>(&'a self, sample: &'a Sample) -> impl DoubleEndedIterator<Item = &'a Frame> {
+        sample.stack.iter().flat_map(|&location| &self.locations[location as usize].frames)
     }
 
     /// How it came about and what it rests on.
@@ -162,14 +193,31 @@ fn resolve((stage, set): (u32, u32)) -> Labels {
 pub(crate) mod tests {
     use super::*;
 
-    /// A profile of three samples made by hand, for the renderers' tests.
+    /// A profile of three samples made by hand, for the renderers' tests. `step` was inlined into `run`, and one function
+    /// has no name.
     pub(crate) fn sample_profile() -> Profile {
         let frame =
             |function: &str, file: &str, line| Frame { function: function.into(), file: file.into(), line };
+        let mapping = |start, name: &str, build_id: &str| {
+            Arc::new(Mapping {
+                range: start..start + 0x9000,
+                file_offset: 0x1000,
+                bias: start - 0x1000,
+                path: format!("/usr/bin/{name}"),
+                build_id: build_id.into(),
+            })
+        };
+        let program = mapping(0x1000, "orders", "0123abcd");
+        let library = mapping(0x20_0000, "libodd.so", "");
+        let location = |address, mapping: &Arc<Mapping>, frames| {
+            Location::new(address, Symbols { mapping: Some(Arc::clone(mapping)), frames })
+        };
+        let inlined = vec![frame("orders::step::<T>", "b.rs", 2), frame("orders::run", "b.rs", 9)];
         let locations = vec![
-            Location { address: 0x1010, frame: frame("sqlite3VdbeExec", "sqlite3.c", 7) },
-            Location { address: 0x2020, frame: frame("orders::step::<T>", "b.rs", 2) },
-            Location { address: 0x3030, frame: frame("main", "", 0) },
+            location(0x1010, &program, vec![frame("sqlite3VdbeExec", "sqlite3.c", 7)]),
+            location(0x2020, &program, inlined),
+            location(0x3030, &program, vec![frame("main", "", 0)]),
+            location(0x20_0444, &library, Vec::new()),
         ];
         let labels = |tenant: &str| -> Labels {
             Arc::new(["step", "engine", "select \"a\";\nb", tenant, "", ""].map(str::to_owned))
@@ -177,7 +225,7 @@ pub(crate) mod tests {
         let samples = vec![
             Sample { stack: vec![0, 1, 2], labels: labels("acme"), values: [3, 3_000_000] },
             Sample { stack: vec![1, 2], labels: labels("acme"), values: [1, 1_000_000] },
-            Sample { stack: vec![0, 1, 2], labels: labels(""), values: [2, 2_000_000] },
+            Sample { stack: vec![3, 0, 1, 2], labels: labels(""), values: [2, 2_000_000] },
         ];
         let stats = ProfileStats {
             rung: "ctimer".into(),
@@ -196,8 +244,8 @@ pub(crate) mod tests {
     /// The same, taken again for two seconds: `acme` burns more and in another function, all others nothing.
     pub(crate) fn changed_profile() -> Profile {
         let mut profile = sample_profile();
-        let frame = Frame { function: "malloc".into(), file: String::new(), line: 0 };
-        profile.locations.insert(0, Location { address: 0x4040, frame });
+        let symbols = Symbols { mapping: None, frames: vec![Frame::named("malloc")] };
+        profile.locations.insert(0, Location::new(0x4040, symbols));
         let labels = Arc::clone(&profile.samples[0].labels);
         let sample = |stack: &[u32], count| Sample {
             stack: stack.into(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crate::profile::Profile;
+use crate::profile::{Location, Profile};
 
 impl Profile {
     /// Writes folded stacks: CPU time in microseconds, or bytes, of all stacks whose value is above zero.
@@ -19,8 +19,18 @@ impl Profile {
     }
 
     pub(super) fn folded_lines(&self) -> Vec<String> {
-        let names: Vec<String> =
-            self.locations.iter().map(|location| clean(&location.frame.function)).collect();
+        let stacks = self.folded_stacks().into_iter().filter(|(_, value)| *value > 0);
+        stacks.map(|(stack, value)| format!("{stack} {value}")).collect()
+    }
+
+    /// Values by stack, in the format's units.
+    pub(super) fn folded_stacks(&self) -> BTreeMap<String, i64> {
+        let names = |location: &Location| {
+            let names: Vec<String> =
+                location.frames.iter().rev().map(|frame| clean(&frame.function)).collect();
+            names.join(";")
+        };
+        let names: Vec<String> = self.locations.iter().map(names).collect();
         let mut stacks: BTreeMap<String, i64> = BTreeMap::new();
         for sample in &self.samples {
             let frames: Vec<&str> =
@@ -28,8 +38,7 @@ impl Profile {
             *stacks.entry(frames.join(";")).or_default() += sample.values[1];
         }
         let divisor = self.kind.folded_divisor();
-        let lines = stacks.into_iter().map(|(stack, value)| (stack, (value + divisor / 2) / divisor));
-        lines.filter(|(_, value)| *value > 0).map(|(stack, value)| format!("{stack} {value}")).collect()
+        stacks.into_iter().map(|(stack, value)| (stack, (value + divisor / 2).div_euclid(divisor))).collect()
     }
 }
 
@@ -60,7 +69,12 @@ mod tests {
         let mut out = Vec::new();
         sample_profile().write_folded(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "main;orders::step::<T> 1000\nmain;orders::step::<T>;sqlite3VdbeExec 5000\n");
+        assert_eq!(
+            text,
+            "main;orders::run;orders::step::<T> 1000\n\
+             main;orders::run;orders::step::<T>;sqlite3VdbeExec 3000\n\
+             main;orders::run;orders::step::<T>;sqlite3VdbeExec;libodd.so+0x1444 2000\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! Addresses to names and lines. Runs on the thread that asks for the profile, never on a sampled one, and keeps
 //! nothing afterwards.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
+mod mappings;
+
 /// A function at a place in its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
@@ -11,15 +17,45 @@ pub(crate) struct Frame {
     pub(crate) line: u32,
 }
 
-/// The function at each address, named by the address if nothing better is known.
+impl Frame {
+    pub(crate) fn named(function: impl Into<String>) -> Self {
+        Frame { function: function.into(), file: String::new(), line: 0 }
+    }
+}
+
+/// The code of a loaded object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mapping {
+    /// Addresses, in whole pages.
+    pub(crate) range: Range<u64>,
+    /// Where in the file the first of them lies.
+    pub(crate) file_offset: u64,
+    /// What is added to the file's addresses to have those in memory.
+    pub(crate) bias: u64,
+    pub(crate) path: String,
+    /// In hexadecimal; empty if the linker wrote none.
+    pub(crate) build_id: String,
+}
+
+/// What is known of an address.
+pub(crate) struct Symbols {
+    /// The object that it lies in.
+    pub(crate) mapping: Option<Arc<Mapping>>,
+    /// The functions, innermost first: those that were inlined, then the one that they were inlined into. None if it has
+    /// no name.
+    pub(crate) frames: Vec<Frame>,
+}
+
+/// The functions at each address.
 ///
-/// Names come from the symbol table, which stock release builds keep and which has them with their paths; line
-/// tables, where there are any, have bare ones. Functions that were inlined count as what they were inlined into.
+/// Names come from the symbol table, which stock release builds keep and which has them with their paths. With `lines` the
+/// debug information is read as well, where there is any: it adds files, lines and inlined functions, whose names it
+/// has bare, and takes twice as long.
 #[cfg(target_os = "linux")]
-pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Frame> {
+pub(crate) fn symbolize(addresses: &[u64], lines: bool) -> Vec<Symbols> {
     use blazesym::Pid;
+    use blazesym::symbolize::Symbolizer;
     use blazesym::symbolize::source::{Process, Source};
-    use blazesym::symbolize::{Sym, Symbolizer};
 
     let source = |debug_syms| {
         let mut process = Process::new(Pid::Slf);
@@ -30,20 +66,44 @@ pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Frame> {
         Source::Process(process)
     };
     // Made anew each time, so that the memory of the parsed symbols is given back.
-    let symbolizer = Symbolizer::builder().enable_inlined_fns(false).build();
-    let (names, lines) = (source(false), source(true));
-    let names = resolve(&symbolizer, &names, addresses);
-    let lines = resolve(&symbolizer, &lines, addresses);
-    let frame = |((name, line), &address): ((Option<Sym<'_>>, Option<Sym<'_>>), &u64)| {
-        let Some(symbol) = name.as_ref().or(line.as_ref()) else { return unknown(address) };
-        let code = line.as_ref().and_then(|line| line.code_info.as_deref());
-        Frame {
-            function: symbol.name.clone().into_owned(),
-            file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
-            line: code.and_then(|code| code.line).unwrap_or(0),
-        }
+    let symbolizer = Symbolizer::builder().enable_inlined_fns(lines).build();
+    let (table, debug) = (source(false), source(true));
+    let names = resolve(&symbolizer, &table, addresses);
+    // A stripped object may have its debug information in a file of its own, and the names with it.
+    let wanted = |named: bool| lines || !named;
+    let unnamed = names.iter().zip(addresses).filter(|(name, _)| wanted(name.is_some()));
+    let unnamed: Vec<u64> = unnamed.map(|(_, &address)| address).collect();
+    let mut details = resolve(&symbolizer, &debug, &unnamed).into_iter();
+    let mappings = mappings::mappings();
+    let symbols = |(name, &address): (Option<_>, &u64)| Symbols {
+        mapping: mappings.iter().find(|mapping| mapping.range.contains(&address)).cloned(),
+        frames: {
+            let detail = if wanted(name.is_some()) { details.next().flatten() } else { None };
+            frames(name.as_ref(), detail.as_ref())
+        },
     };
-    names.into_iter().zip(lines).zip(addresses).map(frame).collect()
+    names.into_iter().zip(addresses).map(symbols).collect()
+}
+
+/// The frames that a symbol table's entry and the debug information make together.
+#[cfg(target_os = "linux")]
+fn frames(
+    name: Option<&blazesym::symbolize::Sym<'_>>,
+    detail: Option<&blazesym::symbolize::Sym<'_>>,
+) -> Vec<Frame> {
+    use blazesym::symbolize::CodeInfo;
+
+    let frame = |function: &str, code: Option<&CodeInfo<'_>>| Frame {
+        function: function.to_owned(),
+        file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
+        line: code.and_then(|code| code.line).unwrap_or(0),
+    };
+    let Some(symbol) = name.or(detail) else { return Vec::new() };
+    let inlined = detail.iter().flat_map(|detail| detail.inlined.iter().rev());
+    let mut frames: Vec<Frame> =
+        inlined.map(|inlined| frame(&inlined.name, inlined.code_info.as_ref())).collect();
+    frames.push(frame(&symbol.name, detail.and_then(|detail| detail.code_info.as_deref())));
+    frames
 }
 
 /// All addresses at once, or, as one object that can't be read fails them all, each by itself.
@@ -62,13 +122,10 @@ fn resolve<'a>(
     addresses.iter().map(one).collect()
 }
 
+/// Nothing is sampled elsewhere.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn symbolize(addresses: &[u64]) -> Vec<Frame> {
-    addresses.iter().map(|&address| unknown(address)).collect()
-}
-
-fn unknown(address: u64) -> Frame {
-    Frame { function: format!("{address:#x}"), file: String::new(), line: 0 }
+pub(crate) fn symbolize(addresses: &[u64], _lines: bool) -> Vec<Symbols> {
+    addresses.iter().map(|_| Symbols { mapping: None, frames: Vec::new() }).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -78,11 +135,34 @@ mod tests {
     #[inline(never)]
     fn a_function_to_find() {}
 
+    #[inline(always)]
+    fn inlined() -> u64 {
+        crate::unwind::Registers::here().ip
+    }
+
+    #[inline(never)]
+    fn inlined_into() -> u64 {
+        inlined()
+    }
+
     #[test]
-    fn names_are_demangled_with_their_paths_and_the_unknown_is_an_address() {
-        let frames = symbolize(&[a_function_to_find as *const () as u64, 0x10]);
-        assert_eq!(frames[0].function, concat!(module_path!(), "::a_function_to_find"));
-        assert!(frames[0].file.ends_with(file!()) && frames[0].line > 0, "{:?}", frames[0]);
-        assert_eq!(frames[1].function, "0x10");
+    fn names_are_demangled_with_their_paths_and_the_unknown_has_none() {
+        let symbols = symbolize(&[a_function_to_find as *const () as u64, 0x10], false);
+        assert_eq!(symbols[0].frames, [Frame::named(concat!(module_path!(), "::a_function_to_find"))]);
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(symbols[0].mapping.as_ref().unwrap().path, own.to_str().unwrap());
+        assert!(symbols[1].frames.is_empty() && symbols[1].mapping.is_none());
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn with_lines_the_inlined_stand_within_what_they_were_inlined_into() {
+        let frames = symbolize(&[inlined_into()], true).remove(0).frames;
+        let names: Vec<&str> = frames.iter().map(|frame| frame.function.as_str()).collect();
+        assert!(names.len() >= 3 && names[names.len() - 2].ends_with("inlined"), "{names:?}");
+        assert_eq!(names[names.len() - 1], concat!(module_path!(), "::inlined_into"));
+        let [.., inner, outer] = &frames[..] else { unreachable!() };
+        assert!(inner.file.ends_with(file!()) && outer.file.ends_with(file!()), "{frames:?}");
+        assert!(inner.line > 0 && inner.line < outer.line, "{frames:?}");
     }
 }

@@ -1,12 +1,13 @@
 //! The unwind tables of all loaded objects, read from memory as the loader mapped them.
 
-use std::ffi::{CStr, c_void};
 use std::ops::Range;
 use std::sync::Arc;
 
 use framehop::{
     ExplicitModuleSectionInfo, Module, MustNotAllocateDuringUnwind, Unwinder as _, UnwinderNative,
 };
+
+use crate::loaded;
 
 /// The bytes of a table: the program's own where they lie, a library's as a copy, because a library may be
 /// unloaded while a walk reads them. The copies of libc and its like come to a few hundred KB.
@@ -38,8 +39,8 @@ pub(super) struct Modules {
 /// How often the loader has loaded and unloaded objects: while this stands, so do the modules.
 pub(super) fn generation() -> (u64, u64) {
     let mut generation = (0, 0);
-    each_object(|info| {
-        generation = (info.dlpi_adds, info.dlpi_subs);
+    loaded::each(|object| {
+        generation = object.generation();
         false
     });
     generation
@@ -49,42 +50,16 @@ pub(super) fn generation() -> (u64, u64) {
 pub(super) fn load() -> Modules {
     let mut modules = Modules { unwinder: Unwinder::new(), copied_bytes: 0 };
     let mut first = true;
-    each_object(|info| {
+    loaded::each(|object| {
         // The loader names the program first; it is never unloaded, and the vdso neither.
-        let permanent = std::mem::take(&mut first) || name(info).starts_with("linux-vdso");
-        if let Some(object) = Object::read(info) {
+        let permanent = std::mem::take(&mut first) || object.name().starts_with("linux-vdso");
+        if let Some(object) = Object::read(object) {
             let module = object.module(permanent, &mut modules.copied_bytes);
             modules.unwinder.add_module(module);
         }
         true
     });
     modules
-}
-
-/// Calls `visit` with each object until it says no. The loader's lock is held meanwhile, so none is unloaded.
-fn each_object(mut visit: impl FnMut(&libc::dl_phdr_info) -> bool) {
-    unsafe extern "C" fn call(
-        info: *mut libc::dl_phdr_info,
-        _size: libc::size_t,
-        visit: *mut c_void,
-    ) -> libc::c_int {
-        // SAFETY: `visit` is the pointer handed over below, alive and unshared during the iteration; the loader
-        // hands a valid `info` to each call.
-        let (visit, info) =
-            unsafe { (&mut *visit.cast::<&mut dyn FnMut(&libc::dl_phdr_info) -> bool>(), &*info) };
-        libc::c_int::from(!visit(info))
-    }
-    let mut visit: &mut dyn FnMut(&libc::dl_phdr_info) -> bool = &mut visit;
-    // SAFETY: `call` fits the loader's callback type, and its argument outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(call), (&raw mut visit).cast()) };
-}
-
-fn name(info: &libc::dl_phdr_info) -> String {
-    if info.dlpi_name.is_null() {
-        return String::new();
-    }
-    // SAFETY: the loader's names are null-terminated and live while it iterates.
-    unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
 }
 
 /// Where the parts of an object lie, as addresses in memory.
@@ -97,23 +72,16 @@ struct Object {
 }
 
 impl Object {
-    fn read(info: &libc::dl_phdr_info) -> Option<Self> {
-        let bias = info.dlpi_addr;
-        // SAFETY: the loader gives `dlpi_phnum` headers at `dlpi_phdr`.
-        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-        let place = |header: &libc::Elf64_Phdr| {
-            let start = bias.wrapping_add(header.p_vaddr);
-            start..start.wrapping_add(header.p_memsz)
-        };
-        let segments = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(place);
+    fn read(object: &loaded::Object<'_>) -> Option<Self> {
+        let segments = || object.segments();
         let range = segments().map(|s| s.start).min()?..segments().map(|s| s.end).max()?;
-        let eh_frame_hdr = place(headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME)?);
+        let eh_frame_hdr = object.place(object.headers(libc::PT_GNU_EH_FRAME).next()?);
         segments().find(|s| s.start <= eh_frame_hdr.start && eh_frame_hdr.end <= s.end)?;
         // SAFETY: a loaded segment contains the range, as just seen.
         let start = eh_frame_start(unsafe { bytes(&eh_frame_hdr) }, eh_frame_hdr.start)?;
         // No header tells where the table ends. Its index leads to every entry, so up to the segment's end will do.
         let end = segments().find(|s| s.contains(&start))?.end;
-        Some(Self { name: name(info), bias, range, eh_frame_hdr, eh_frame: start..end })
+        Some(Self { name: object.name(), bias: object.bias(), range, eh_frame_hdr, eh_frame: start..end })
     }
 
     fn module(self, permanent: bool, copied: &mut usize) -> Module<Table> {
@@ -177,8 +145,8 @@ mod tests {
     #[test]
     fn the_program_libc_and_the_vdso_have_tables() {
         let mut names = Vec::new();
-        each_object(|info| {
-            if let Some(object) = Object::read(info) {
+        loaded::each(|object| {
+            if let Some(object) = Object::read(object) {
                 names.push(object.name);
             }
             true

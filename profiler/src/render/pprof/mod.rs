@@ -9,116 +9,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::profile::{LABELS, Profile};
+use crate::profile::{LABELS, Location, Profile};
+use crate::symbolize::Mapping;
 
-/// The messages of `profile.proto`, by field numbers; fields that are never written are left out.
-pub(crate) mod proto {
-    #![allow(missing_docs, reason = "the format's own documentation applies")]
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Profile {
-        #[prost(message, repeated, tag = "1")]
-        pub sample_type: Vec<ValueType>,
-        #[prost(message, repeated, tag = "2")]
-        pub sample: Vec<Sample>,
-        #[prost(message, repeated, tag = "3")]
-        pub mapping: Vec<Mapping>,
-        #[prost(message, repeated, tag = "4")]
-        pub location: Vec<Location>,
-        #[prost(message, repeated, tag = "5")]
-        pub function: Vec<Function>,
-        #[prost(string, repeated, tag = "6")]
-        pub string_table: Vec<String>,
-        #[prost(int64, tag = "9")]
-        pub time_nanos: i64,
-        #[prost(int64, tag = "10")]
-        pub duration_nanos: i64,
-        #[prost(message, optional, tag = "11")]
-        pub period_type: Option<ValueType>,
-        #[prost(int64, tag = "12")]
-        pub period: i64,
-        #[prost(int64, repeated, tag = "13")]
-        pub comment: Vec<i64>,
-        #[prost(int64, tag = "14")]
-        pub default_sample_type: i64,
-    }
-
-    #[derive(Clone, Copy, PartialEq, prost::Message)]
-    pub struct ValueType {
-        #[prost(int64, tag = "1")]
-        pub r#type: i64,
-        #[prost(int64, tag = "2")]
-        pub unit: i64,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Sample {
-        #[prost(uint64, repeated, tag = "1")]
-        pub location_id: Vec<u64>,
-        #[prost(int64, repeated, tag = "2")]
-        pub value: Vec<i64>,
-        #[prost(message, repeated, tag = "3")]
-        pub label: Vec<Label>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Label {
-        #[prost(int64, tag = "1")]
-        pub key: i64,
-        #[prost(int64, tag = "2")]
-        pub str: i64,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Mapping {
-        #[prost(uint64, tag = "1")]
-        pub id: u64,
-        #[prost(uint64, tag = "2")]
-        pub memory_start: u64,
-        #[prost(uint64, tag = "3")]
-        pub memory_limit: u64,
-        #[prost(int64, tag = "5")]
-        pub filename: i64,
-        #[prost(bool, tag = "7")]
-        pub has_functions: bool,
-        #[prost(bool, tag = "8")]
-        pub has_filenames: bool,
-        #[prost(bool, tag = "9")]
-        pub has_line_numbers: bool,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Location {
-        #[prost(uint64, tag = "1")]
-        pub id: u64,
-        #[prost(uint64, tag = "2")]
-        pub mapping_id: u64,
-        #[prost(uint64, tag = "3")]
-        pub address: u64,
-        #[prost(message, repeated, tag = "4")]
-        pub line: Vec<Line>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Line {
-        #[prost(uint64, tag = "1")]
-        pub function_id: u64,
-        #[prost(int64, tag = "2")]
-        pub line: i64,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Function {
-        #[prost(uint64, tag = "1")]
-        pub id: u64,
-        #[prost(int64, tag = "2")]
-        pub name: i64,
-        #[prost(int64, tag = "3")]
-        pub system_name: i64,
-        #[prost(int64, tag = "4")]
-        pub filename: i64,
-    }
-}
+pub mod proto;
 
 impl Profile {
     /// Writes gzipped pprof. The labels become pprof's labels, for its `-tagfocus` and `-tagroot`; how the profile
@@ -161,7 +55,9 @@ fn encode(profile: &Profile) -> proto::Profile {
         .kind
         .values()
         .map(|(name, unit)| proto::ValueType { r#type: strings.id(name), unit: strings.id(unit) });
-    let (location, function) = locations(profile, &mut strings);
+    let mut mappings = Mappings::default();
+    let (location, function) = locations(profile, &mut strings, &mut mappings);
+    let mapping = mappings.encode(&mut strings);
     let comment = comments(profile).iter().map(|comment| strings.id(comment)).collect();
     let label_keys = LABELS.map(|label| strings.id(label));
     let sample = |sample: &crate::profile::Sample| proto::Sample {
@@ -171,21 +67,10 @@ fn encode(profile: &Profile) -> proto::Profile {
             .iter()
             .zip(sample.labels.iter())
             .filter(|(_, value)| !value.is_empty())
-            .map(|(&key, value)| proto::Label { key, str: strings.id(value) })
+            .map(|(&key, value)| proto::Label { key, str: strings.id(value), ..proto::Label::default() })
             .collect(),
     };
     let sample = profile.samples.iter().map(sample).collect();
-    let executable = std::env::current_exe().unwrap_or_default();
-    // One mapping stands for the program and all its libraries: every location carries its names.
-    let mapping = proto::Mapping {
-        id: 1,
-        memory_start: 0,
-        memory_limit: u64::MAX,
-        filename: strings.id(&executable.to_string_lossy()),
-        has_functions: true,
-        has_filenames: true,
-        has_line_numbers: true,
-    };
     let stats = &profile.stats;
     let since_epoch = stats.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     proto::Profile {
@@ -193,7 +78,7 @@ fn encode(profile: &Profile) -> proto::Profile {
         period_type: Some(primary),
         sample_type: vec![count, primary],
         sample,
-        mapping: vec![mapping],
+        mapping,
         location,
         function,
         string_table: strings.table,
@@ -201,27 +86,88 @@ fn encode(profile: &Profile) -> proto::Profile {
         duration_nanos: stats.duration.as_nanos() as i64,
         period: stats.period,
         comment,
+        ..proto::Profile::default()
     }
 }
 
-fn locations(profile: &Profile, strings: &mut Strings) -> (Vec<proto::Location>, Vec<proto::Function>) {
+/// The objects that locations lie in, and how much is known of each.
+#[derive(Default)]
+struct Mappings<'a> {
+    list: Vec<(&'a Mapping, Known)>,
+    index: HashMap<&'a Mapping, u64>,
+}
+
+/// How many locations of an object there are, and how many of them have a name, a file and inlined functions.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    all: usize,
+    named: usize,
+    lines: usize,
+    inlined: usize,
+}
+
+impl<'a> Mappings<'a> {
+    /// The number of a location's mapping; 0, which stands for none, for a label.
+    fn id(&mut self, location: &'a Location) -> u64 {
+        let Some(mapping) = location.mapping.as_deref() else { return 0 };
+        let list = &mut self.list;
+        let id = *self.index.entry(mapping).or_insert_with(|| {
+            list.push((mapping, Known::default()));
+            list.len() as u64
+        });
+        let known = &mut list[id as usize - 1].1;
+        known.all += 1;
+        known.named += usize::from(location.named);
+        known.lines += usize::from(location.frames.iter().any(|frame| !frame.file.is_empty()));
+        known.inlined += usize::from(location.frames.len() > 1);
+        id
+    }
+
+    fn encode(&self, strings: &mut Strings) -> Vec<proto::Mapping> {
+        // Readers look no further for the names of an object that has them: few, as a stripped program keeps for the
+        // functions that it exports, are not enough.
+        let mostly = |part: usize, all: usize| part * 2 >= all;
+        let mapping = |((mapping, known), id): (&(&Mapping, Known), u64)| proto::Mapping {
+            id,
+            memory_start: mapping.range.start,
+            memory_limit: mapping.range.end,
+            file_offset: mapping.file_offset,
+            filename: strings.id(&mapping.path),
+            build_id: strings.id(&mapping.build_id),
+            has_functions: mostly(known.named, known.all),
+            has_filenames: mostly(known.lines, known.all),
+            has_line_numbers: mostly(known.lines, known.all),
+            has_inline_frames: known.inlined > 0,
+        };
+        self.list.iter().zip(1..).map(mapping).collect()
+    }
+}
+
+fn locations<'a>(
+    profile: &'a Profile,
+    strings: &mut Strings,
+    mappings: &mut Mappings<'a>,
+) -> (Vec<proto::Location>, Vec<proto::Function>) {
     let mut functions: Vec<proto::Function> = Vec::new();
     let mut function_ids: HashMap<(i64, i64), u64> = HashMap::new();
-    let mut locations = Vec::new();
-    for (location, id) in profile.locations.iter().zip(1..) {
-        let frame = &location.frame;
+    let mut line = |frame: &crate::symbolize::Frame| {
         let (name, filename) = (strings.id(&frame.function), strings.id(&frame.file));
         let next = functions.len() as u64 + 1;
         let function_id = *function_ids.entry((name, filename)).or_insert_with(|| {
-            functions.push(proto::Function { id: next, name, system_name: name, filename });
+            functions.push(proto::Function { id: next, name, system_name: name, filename, start_line: 0 });
             next
         });
-        let line = vec![proto::Line { function_id, line: i64::from(frame.line) }];
-        // The root of a label lies in no mapping.
-        let mapping_id = u64::from(location.address != 0);
-        locations.push(proto::Location { id, mapping_id, address: location.address, line });
-    }
-    (locations, functions)
+        proto::Line { function_id, line: i64::from(frame.line), column: 0 }
+    };
+    let location = |(location, id): (&'a Location, u64)| proto::Location {
+        id,
+        mapping_id: mappings.id(location),
+        address: location.address,
+        // Those without a name have no line, so that the names can be filled in later.
+        line: if location.named { location.frames.iter().map(&mut line).collect() } else { Vec::new() },
+        is_folded: false,
+    };
+    (profile.locations.iter().zip(1..).map(location).collect(), functions)
 }
 
 fn comments(profile: &Profile) -> Vec<String> {
@@ -231,6 +177,7 @@ fn comments(profile: &Profile) -> Vec<String> {
         format!("rung: {}", stats.rung),
         format!("samples: {}, complete stacks: {}", stats.samples, stats.complete_stacks),
     ];
+    comments.extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={value}")));
     comments.extend(stats.dropped.iter().map(|(cause, count)| format!("dropped, {cause}: {count}")));
     comments.extend(stats.rungs_refused.iter().map(|reason| format!("refused: {reason}")));
     comments
@@ -245,7 +192,7 @@ mod tests {
     #[test]
     fn it_decodes_to_what_was_encoded() {
         let mut bytes = Vec::new();
-        sample_profile().by_label("tenant").write_pprof(&mut bytes).unwrap();
+        sample_profile().filter("stage", "step").by_label("tenant").write_pprof(&mut bytes).unwrap();
         let mut raw = Vec::new();
         flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut raw).unwrap();
         let decoded = proto::Profile::decode(&raw[..]).unwrap();
@@ -260,13 +207,23 @@ mod tests {
             let lines = locations.flat_map(|location| &location.line);
             lines.map(|line| text(decoded.function[line.function_id as usize - 1].name)).collect()
         };
+        let stack = ["sqlite3VdbeExec", "orders::step::<T>", "orders::run", "main"];
+        assert_eq!(names(&decoded.sample[0])[..4], stack);
+        assert_eq!(names(&decoded.sample[2])[..4], stack, "what has no name has no line");
+        assert_eq!(names(&decoded.sample[0])[4], "tenant: acme");
+        let [program, library] = &decoded.mapping[..] else { panic!("{:?}", decoded.mapping) };
+        assert_eq!((text(program.filename), text(program.build_id)), ("/usr/bin/orders", "0123abcd"));
         assert_eq!(
-            names(&decoded.sample[0]),
-            ["sqlite3VdbeExec", "orders::step::<T>", "main", "tenant: acme"]
+            (program.memory_start, program.memory_limit, program.file_offset),
+            (0x1000, 0xa000, 0x1000)
         );
+        assert!(program.has_functions && program.has_line_numbers && program.has_inline_frames);
+        assert!(!library.has_functions && !library.has_filenames);
+        assert_eq!(decoded.location.last().unwrap().mapping_id, 0, "a label lies nowhere");
         let labels: Vec<_> = decoded.sample[0].label.iter().map(|l| (text(l.key), text(l.str))).collect();
         assert!(labels.contains(&("statement", "select \"a\";\nb")) && labels.contains(&("tenant", "acme")));
         let comments: Vec<_> = decoded.comment.iter().map(|&id| text(id)).collect();
         assert!(comments.contains(&"rung: ctimer") && comments.contains(&"dropped, ring_full: 1"));
+        assert!(comments.contains(&"only: stage=step"), "{comments:?}");
     }
 }

@@ -1,0 +1,102 @@
+//! What is mapped where, and from which build: enough to find the names later, on a machine that has the symbols.
+
+use std::sync::Arc;
+
+use super::Mapping;
+use crate::loaded::{self, Object};
+
+/// All code that is loaded now, the program's first.
+pub(crate) fn mappings() -> Vec<Arc<Mapping>> {
+    const PAGE: u64 = 4096;
+    let mut mappings = Vec::new();
+    loaded::each(|object| {
+        let path = match object.name() {
+            name if name.is_empty() => {
+                std::env::current_exe().unwrap_or_default().to_string_lossy().into_owned()
+            }
+            name => name,
+        };
+        let build_id = build_id(object);
+        for header in object.headers(libc::PT_LOAD).filter(|header| header.p_flags & libc::PF_X != 0) {
+            let place = object.place(header);
+            mappings.push(Arc::new(Mapping {
+                range: place.start / PAGE * PAGE..place.end.next_multiple_of(PAGE),
+                file_offset: header.p_offset / PAGE * PAGE,
+                bias: object.bias(),
+                path: path.clone(),
+                build_id: build_id.clone(),
+            }));
+        }
+        true
+    });
+    mappings
+}
+
+fn build_id(object: &Object<'_>) -> String {
+    let notes = object.headers(libc::PT_NOTE).find_map(|header| {
+        let place = object.place(header);
+        object.segments().find(|segment| segment.start <= place.start && place.end <= segment.end)?;
+        let length = (place.end - place.start) as usize;
+        // SAFETY: a loaded segment contains the notes, and the loader's lock keeps it while the object is visited.
+        let bytes = unsafe { std::slice::from_raw_parts(place.start as *const u8, length) };
+        build_id_in(bytes, header.p_align.clamp(4, 8) as usize)
+    });
+    notes.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
+}
+
+/// The build id among the notes of a segment: each has the lengths of its name and content, a type, and the two, padded.
+/// Source: elf(5), "Notes (Nhdr)".
+fn build_id_in(mut notes: &[u8], align: usize) -> Option<&[u8]> {
+    const BUILD_ID: u32 = 3;
+    const HEADER: usize = 12;
+    while notes.len() > HEADER {
+        let word = |index: usize| Some(u32::from_ne_bytes(notes.get(index * 4..)?.first_chunk().copied()?));
+        let (name, content, kind) = (word(0)? as usize, word(1)? as usize, word(2)?);
+        let start = (HEADER + name).next_multiple_of(align);
+        let end = start.checked_add(content)?;
+        if kind == BUILD_ID && notes.get(HEADER..HEADER + name)? == b"GNU\0" {
+            return notes.get(start..end);
+        }
+        notes = notes.get(end.next_multiple_of(align)..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_first_and_the_code_lies_in_it() {
+        let mappings = mappings();
+        let here = the_program_is_first_and_the_code_lies_in_it as *const () as u64;
+        assert!(mappings[0].range.contains(&here), "{mappings:?}");
+        let own = std::fs::read(&mappings[0].path).unwrap();
+        let id: Vec<u8> = (0..mappings[0].build_id.len() / 2)
+            .map(|byte| u8::from_str_radix(&mappings[0].build_id[byte * 2..byte * 2 + 2], 16).unwrap())
+            .collect();
+        assert!(id.len() >= 8 && own.windows(id.len()).any(|window| window == id), "{mappings:?}");
+        let libc = mappings.iter().find(|mapping| mapping.path.contains("libc.so")).unwrap();
+        assert!(libc.build_id.len() >= 16 && libc.file_offset > 0, "{libc:?}");
+    }
+
+    #[test]
+    fn notes_are_read_to_their_end_and_not_beyond() {
+        let note = |name: &[u8], kind: u32, content: &[u8]| {
+            let mut note = Vec::new();
+            for word in [name.len() as u32, content.len() as u32, kind] {
+                note.extend(word.to_ne_bytes());
+            }
+            note.extend(name);
+            note.extend(content);
+            note
+        };
+        let mut notes = note(b"GNU\0", 1, &[9; 16]);
+        notes.extend(note(b"GNU\0", 3, &[1, 2, 3, 4]));
+        assert_eq!(build_id_in(&notes, 4), Some(&[1, 2, 3, 4][..]));
+        assert_eq!(build_id_in(&notes[..notes.len() - 1], 4), None);
+        assert_eq!(build_id_in(&note(b"Go\0\0", 3, &[1; 4]), 4), None);
+        assert_eq!(build_id_in(&[0xff; 64], 4), None);
+        assert_eq!(build_id_in(&[], 4), None);
+    }
+}
