@@ -125,6 +125,11 @@ impl Location {
         Self { address, mapping, frames, named }
     }
 
+    /// Whether it stands for a label's value.
+    pub(crate) fn is_label(&self) -> bool {
+        self.address == 0
+    }
+
     /// What stands for a label's value.
     fn label(name: &str) -> Self {
         Self { address: 0, mapping: None, frames: vec![Frame::named(name)], named: true }

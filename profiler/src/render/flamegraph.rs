@@ -1,28 +1,29 @@
-//! Flame graphs as interactive SVG, by `inferno`.
+//! Flame graphs and icicles as interactive SVG, by `inferno`.
 
 use std::io::{self, Write};
 
 use inferno::flamegraph::{
-    self, Options, Palette,
+    self, Direction, Options, Palette,
     color::{BackgroundColor, MultiPalette},
 };
 
+use super::units::Unit;
 use crate::profile::{Kind, Profile};
 
 impl Kind {
     /// What a folded value is divided by, so that it fits the figures that people read.
     pub(super) fn folded_divisor(self) -> i64 {
-        match self {
-            Kind::Cpu | Kind::CpuChange => 1_000,
-            Kind::Heap | Kind::HeapGrowth => 1,
+        match self.unit() {
+            Unit::Nanoseconds => 1_000,
+            Unit::Bytes => 1,
         }
     }
 
     /// The unit that a flame graph shows, and how many of it a folded value is.
     fn shown(self) -> (&'static str, f64) {
-        match self {
-            Kind::Cpu | Kind::CpuChange => ("ms", 1e-3),
-            Kind::Heap | Kind::HeapGrowth => ("KiB", 1.0 / 1024.0),
+        match self.unit() {
+            Unit::Nanoseconds => ("ms", 1e-3),
+            Unit::Bytes => ("KiB", 1.0 / 1024.0),
         }
     }
 }
@@ -33,49 +34,57 @@ impl Profile {
     ///
     /// # Errors
     /// If writing fails.
-    pub fn write_flamegraph(&self, mut out: impl Write) -> io::Result<()> {
+    pub fn write_flamegraph(&self, out: impl Write) -> io::Result<()> {
+        self.write_svg(Direction::Straight, out)
+    }
+
+    /// Writes an icicle: a flame graph upside down, whose roots, and the labels that root them, stand at the top, where
+    /// reading starts.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn write_icicle(&self, out: impl Write) -> io::Result<()> {
+        self.write_svg(Direction::Inverted, out)
+    }
+
+    fn write_svg(&self, direction: Direction, mut out: impl Write) -> io::Result<()> {
         let lines = self.folded_lines();
         if lines.is_empty() {
-            return write_empty(self, out);
+            return write_empty(&self.title(), out);
         }
         let (unit, factor) = self.kind.shown();
-        let mut options = Options::default();
-        options.title = self.title();
-        options.subtitle = Some(self.subtitle());
+        let mut options = options(self.title(), self.subtitle());
+        options.direction = direction;
         options.count_name = unit.into();
         options.factor = factor;
-        options.colors = Palette::Multi(MultiPalette::Rust);
-        options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
-        options.deterministic = true;
-        options.font_type = "ui-sans-serif, system-ui, sans-serif".into();
-        options.min_width = 0.05;
         flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut out)
             .map_err(io::Error::other)?;
         out.flush()
     }
-
-    /// What the picture rests on, in one line.
-    fn subtitle(&self) -> String {
-        let stats = &self.stats;
-        let dropped: u64 = stats.dropped.iter().map(|(_, count)| count).sum();
-        let seconds = stats.duration.as_secs_f64();
-        let basis = format!("{} samples by {}", stats.samples, stats.rung);
-        match self.kind {
-            Kind::Cpu | Kind::CpuChange => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
-            Kind::Heap => basis,
-            Kind::HeapGrowth => format!("{basis} over {seconds:.1} s"),
-        }
-    }
 }
 
-fn write_empty(profile: &Profile, mut out: impl Write) -> io::Result<()> {
+/// What all pictures have in common.
+pub(super) fn options(title: String, subtitle: String) -> Options<'static> {
+    let mut options = Options::default();
+    options.title = title;
+    options.subtitle = Some(subtitle);
+    options.colors = Palette::Multi(MultiPalette::Rust);
+    options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
+    options.deterministic = true;
+    options.font_type = "ui-sans-serif, system-ui, sans-serif".into();
+    options.min_width = 0.05;
+    options
+}
+
+/// A picture that says that there is nothing to see. The title may hold what a label's value has: anything.
+pub(super) fn write_empty(title: &str, mut out: impl Write) -> io::Result<()> {
+    let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     writeln!(
         out,
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 60" font-family="sans-serif">
 <rect width="100%" height="100%" fill="#eeeeb0"/>
-<text x="400" y="35" text-anchor="middle">{}: no samples</text>
+<text x="400" y="35" text-anchor="middle">{title}: no samples</text>
 </svg>"##,
-        profile.title()
     )?;
     out.flush()
 }
@@ -83,12 +92,12 @@ fn write_empty(profile: &Profile, mut out: impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use crate::profile::tests::sample_profile;
+    use crate::render::tests::golden_svg;
 
     #[test]
     fn the_picture_names_its_frames_and_what_it_rests_on() {
-        let mut svg = Vec::new();
-        sample_profile().by_label("tenant").write_flamegraph(&mut svg).unwrap();
-        let svg = String::from_utf8(svg).unwrap();
+        let profile = sample_profile().by_label("tenant");
+        let svg = golden_svg("flamegraph.txt", |out| profile.write_flamegraph(out));
         for text in [
             "tenant: acme",
             "sqlite3VdbeExec",
@@ -100,11 +109,15 @@ mod tests {
     }
 
     #[test]
+    fn an_icicle_has_its_root_at_the_top() {
+        let profile = sample_profile().by_label("tenant");
+        golden_svg("icicle.txt", |out| profile.write_icicle(out));
+    }
+
+    #[test]
     fn no_samples_are_no_error() {
-        let mut profile = sample_profile();
-        profile.samples.clear();
         let mut svg = Vec::new();
-        profile.write_flamegraph(&mut svg).unwrap();
-        assert!(String::from_utf8(svg).unwrap().contains("no samples"));
+        sample_profile().filter("tenant", "<nobody>").write_flamegraph(&mut svg).unwrap();
+        assert!(String::from_utf8(svg).unwrap().contains("CPU time of tenant &lt;nobody&gt;: no samples"));
     }
 }

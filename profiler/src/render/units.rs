@@ -1,0 +1,50 @@
+//! What values are measured in, and how people read them.
+
+use crate::profile::{Kind, Profile};
+
+/// The unit of a profile's values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Nanoseconds,
+    Bytes,
+}
+
+impl Kind {
+    pub(super) fn unit(self) -> Unit {
+        match self {
+            Kind::Cpu | Kind::CpuChange => Unit::Nanoseconds,
+            Kind::Heap | Kind::HeapGrowth => Unit::Bytes,
+        }
+    }
+}
+
+impl Profile {
+    /// A value with its unit, in few digits.
+    pub(super) fn amount(&self, value: i64) -> String {
+        let units: &[(&str, f64)] = match self.kind.unit() {
+            Unit::Nanoseconds => &[("s", 1e9), ("ms", 1e6), ("us", 1e3)],
+            Unit::Bytes => &[("GiB", 1_073_741_824.0), ("MiB", 1_048_576.0), ("KiB", 1024.0)],
+        };
+        if value == 0 {
+            return "0".into();
+        }
+        let size = value.unsigned_abs() as f64;
+        let (unit, factor) =
+            *units.iter().find(|(_, factor)| size >= *factor).unwrap_or(&units[units.len() - 1]);
+        let text = format!("{:.2}", value as f64 / factor);
+        format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+    }
+
+    /// What a report rests on, in one line.
+    pub(super) fn subtitle(&self) -> String {
+        let stats = &self.stats;
+        let dropped: u64 = stats.dropped.iter().map(|(_, count)| count).sum();
+        let seconds = stats.duration.as_secs_f64();
+        let basis = format!("{} samples by {}", stats.samples, stats.rung);
+        match self.kind {
+            Kind::Cpu | Kind::CpuChange => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
+            Kind::Heap => basis,
+            Kind::HeapGrowth => format!("{basis} over {seconds:.1} s"),
+        }
+    }
+}
