@@ -181,6 +181,51 @@ fn every_endpoint_answers_under_load() {
 }
 
 #[test]
+fn a_profile_comes_in_every_format_and_cut_to_what_was_asked_for() {
+    let scene = Scene::new();
+    let load = "seconds=0.3&hz=999";
+    let (status, kind, body) = scene.get(&format!("/debug/pprof/profile?{load}&format=top&by=tenant"));
+    let text = String::from_utf8(body).unwrap();
+    assert_eq!((status, kind.as_str()), (200, "text/plain; charset=utf-8"));
+    assert!(
+        text.contains("flat%") && text.contains("control::work") && text.contains("tenant: acme"),
+        "{text}"
+    );
+
+    let (status, icicle) = scene.text(&format!("/debug/pprof/profile?{load}&format=icicle&tenant=acme"));
+    assert!(status == 200 && icicle.contains("CPU time of tenant acme") && icicle.contains("control::work"));
+
+    let json = |path: &str| -> serde_json::Value {
+        let (status, kind, body) = scene.get(path);
+        assert_eq!((status, kind.as_str()), (200, "application/json"), "{path}");
+        serde_json::from_slice(&body).unwrap()
+    };
+    let query = "statement=select+1&stage=control.query";
+    let speedscope = json(&format!("/debug/pprof/profile?{load}&format=speedscope&{query}&by=tenant"));
+    let frames = speedscope["shared"]["frames"].as_array().unwrap();
+    let tenants: Vec<_> =
+        frames.iter().filter_map(|f| f["name"].as_str()?.strip_prefix("tenant: ")).collect();
+    assert_eq!(tenants, ["acme"], "all else was left out");
+    let firefox = json("/debug/pprof/heap?format=firefox&tenant=acme&lines=1");
+    assert_eq!(firefox["threads"][0]["samples"]["weightType"], "bytes");
+    let strings = firefox["shared"]["stringArray"].as_array().unwrap();
+    let has = |end: &str| strings.iter().any(|s| s.as_str().unwrap().ends_with(end));
+    assert!(has("control::work") && has("tests/control.rs"), "{strings:?}");
+
+    // The samples that are left weigh what the tenant's do.
+    let folded = |query: &str| {
+        let (status, folded) = scene.text(&format!("/debug/pprof/heap?format=folded&{query}"));
+        assert_eq!(status, 200, "{folded}");
+        folded
+    };
+    assert!(folded("tenant=acme&by=tenant").lines().all(|line| line.starts_with("tenant: acme;")));
+    assert!(folded("tenant=&by=tenant").lines().all(|line| line.starts_with("tenant: (none);")));
+    let (status, text) = scene.text("/debug/pprof/heap?tenant=acne");
+    assert!(status == 400 && text.contains("no sample has tenant=acne; there are"), "{status} {text}");
+    assert!(text.contains("tenant=acme") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
 fn what_runs_is_seen_and_what_is_recorded_can_be_changed() {
     let scene = Scene::new();
     let collector = stagelight::collector().every(Duration::from_millis(50)).start().unwrap();
@@ -235,7 +280,8 @@ fn bad_requests_are_told_what_is_allowed() {
         ("hz=0", "1 to 4999"),
         ("hz=1000000", "1 to 4999"),
         ("hz=%00%ff", "1 to 4999"),
-        ("format=png", "pprof, svg or folded"),
+        ("format=png", "pprof, svg, icicle, folded, top, speedscope, firefox"),
+        ("lines=2", "0 or 1"),
         ("by=colour", "tenant"),
     ] {
         let (status, text) = scene.text(&format!("/debug/pprof/profile?{query}"));

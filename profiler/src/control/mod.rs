@@ -35,8 +35,18 @@ mod status;
 /// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |
 /// | `/api/v1/status` | what Stagelight does, uses and refused, as JSON |
 ///
-/// Profiles are pprof, symbolized, unless `format=svg` or `format=folded` asks for a flame graph or folded
-/// stacks; `by=tenant` (or `by=tenant,stage`) roots their stacks in labels.
+/// What a profile is like, of CPU and heap alike:
+///
+/// | parameter | gives |
+/// | --- | --- |
+/// | `format=pprof` | gzipped pprof, symbolized; the default |
+/// | `format=svg`, `icicle` | a flame graph, or one with its roots at the top |
+/// | `format=top` | the functions that take most, as a table in plain text |
+/// | `format=folded` | folded stacks |
+/// | `format=speedscope`, `firefox` | JSON for speedscope, or for the Firefox Profiler |
+/// | `by=tenant`, `by=tenant,stage` | stacks rooted in labels |
+/// | `tenant=acme`, `stage=exec.scan` … | only the samples with that label; of several, those with all |
+/// | `lines=1` | files, lines and inlined functions too, from the debug information |
 ///
 /// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off` says what is recorded of the stages that a pattern matches, as
 /// [`stagelight::set_mode`] does.

@@ -14,9 +14,28 @@ pub enum Format {
     Pprof,
     /// A flame graph.
     Svg,
+    /// A flame graph upside down.
+    Icicle,
     /// Folded stacks.
     Folded,
+    /// A table of functions as text.
+    Top,
+    /// JSON for speedscope.
+    Speedscope,
+    /// JSON for the Firefox Profiler.
+    Firefox,
 }
+
+/// All forms by their names.
+const FORMATS: [(&str, Format); 7] = [
+    ("pprof", Format::Pprof),
+    ("svg", Format::Svg),
+    ("icicle", Format::Icicle),
+    ("folded", Format::Folded),
+    ("top", Format::Top),
+    ("speedscope", Format::Speedscope),
+    ("firefox", Format::Firefox),
+];
 
 /// The parameters of a profile; absent ones are `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +48,10 @@ pub struct Params {
     pub format: Format,
     /// `by=`: labels that root the stacks, outermost first.
     pub by: Vec<&'static str>,
+    /// `tenant=`, `stage=` and so on: labels and the values that samples must have; an empty one stands for none.
+    pub only: Vec<(&'static str, String)>,
+    /// `lines=`: whether to give files, lines and inlined functions.
+    pub lines: bool,
 }
 
 /// Which stages shall be recorded how.
@@ -82,7 +105,13 @@ pub fn parse(query: &str) -> Result<Params, String> {
             "hz" => params.hz = Some(hz(&value)?),
             "format" => params.format = format(&value)?,
             "by" => params.by = labels(&value)?,
-            _ => {}
+            "lines" => params.lines = lines(&value)?,
+            name => {
+                if let Some(label) = LABELS.into_iter().find(|label| *label == name) {
+                    params.only.retain(|(known, _)| *known != label);
+                    params.only.push((label, value.into_owned()));
+                }
+            }
         }
     }
     Ok(params)
@@ -113,11 +142,18 @@ fn hz(value: &str) -> Result<u32, String> {
 }
 
 fn format(value: &str) -> Result<Format, String> {
+    let known = FORMATS.iter().find(|(name, _)| *name == value);
+    known.map(|(_, format)| *format).ok_or_else(|| {
+        let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
+        format!("format={}: format must be one of {}", short(value), names.join(", "))
+    })
+}
+
+fn lines(value: &str) -> Result<bool, String> {
     match value {
-        "pprof" => Ok(Format::Pprof),
-        "svg" => Ok(Format::Svg),
-        "folded" => Ok(Format::Folded),
-        _ => Err(format!("format={}: format must be pprof, svg or folded", short(value))),
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(format!("lines={}: lines must be 0 or 1", short(value))),
     }
 }
 
@@ -135,7 +171,7 @@ fn labels(value: &str) -> Result<Vec<&'static str>, String> {
 }
 
 /// As much of a value as a sentence bears.
-fn short(value: &str) -> String {
+pub(super) fn short(value: &str) -> String {
     stagelight::export::table::shorten(value, 40)
 }
 
@@ -146,7 +182,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_read() {
-        let params = parse("seconds=2.5&hz=999&format=svg&by=tenant,stage&debug=0&gc").unwrap();
+        let query =
+            "seconds=2.5&hz=999&format=svg&by=tenant,stage&tenant=b&tenant=a%20b&user=&lines=1&debug=0&gc";
+        let params = parse(query).unwrap();
         assert_eq!(
             params,
             Params {
@@ -154,6 +192,8 @@ mod tests {
                 hz: Some(999),
                 format: Format::Svg,
                 by: vec!["tenant", "stage"],
+                only: vec![("tenant", "a b".into()), ("user", String::new())],
+                lines: true,
             }
         );
         assert_eq!(parse(""), Ok(Params::default()));
@@ -169,7 +209,9 @@ mod tests {
             let error = parse(&format!("hz={hz}")).unwrap_err();
             assert!(error.contains("from 1 to 4999"), "{error}");
         }
-        assert!(parse("format=png").unwrap_err().contains("svg"));
+        let error = parse("format=png").unwrap_err();
+        assert!(FORMATS.iter().all(|(name, _)| error.contains(name)), "{error}");
+        assert!(parse("lines=yes").unwrap_err().contains("0 or 1"));
         assert!(parse("by=tenant,color").unwrap_err().contains("statement"));
         assert!(parse(&format!("hz={}", "9".repeat(1 << 20))).unwrap_err().len() < 200);
     }
@@ -193,7 +235,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_accepted_is_in_range(query in "(seconds|hz|by)=[-+0-9a-z.,%]{0,12}(&(seconds|hz)=[0-9.e]{0,9})?") {
+        fn whatever_is_accepted_is_in_range(query in "(seconds|hz|by|lines|format|tenant)=[-+0-9a-z.,%]{0,12}(&(seconds|hz)=[0-9.e]{0,9})?") {
             if let Ok(params) = parse(&query) {
                 prop_assert!(params.seconds.is_none_or(|seconds| crate::cpu::DURATION.contains(&seconds)));
                 prop_assert!(params.hz.is_none_or(|hz| crate::cpu::HZ.contains(&hz)));

@@ -14,6 +14,8 @@ use crate::profile::Profile;
 /// As Go's handlers do.
 const DEFAULT_DURATION: Duration = Duration::from_secs(30);
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// `GET /debug/pprof/profile`
 pub(super) async fn cpu(uri: Uri) -> Response {
     respond(take_cpu(&uri).await, "profile")
@@ -42,6 +44,7 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder =
         crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner("a client of the control API");
+    let builder = if params.lines { builder.lines() } else { builder };
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
     let profile = blocking(move || session.stop()).await??;
@@ -51,10 +54,11 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
 #[cfg(feature = "heap")]
 async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
     let params = read(uri)?;
+    let builder = if params.lines { crate::heap::heap().lines() } else { crate::heap::heap() };
     let profile = match params.seconds {
-        None => blocking(|| crate::heap::heap().run()).await??,
+        None => blocking(|| builder.run()).await??,
         Some(duration) => {
-            let session = blocking(|| crate::heap::heap().start()).await??;
+            let session = blocking(|| builder.start()).await??;
             tokio::time::sleep(duration).await;
             blocking(move || session.stop()).await??
         }
@@ -76,15 +80,21 @@ fn respond(taken: Result<(Profile, Params), Error>, name: &str) -> Response {
 }
 
 fn render(profile: &Profile, params: &Params, name: &str) -> Result<Response, Error> {
-    let rooted = params.by.iter().rev().fold(None, |rooted: Option<Profile>, label| {
-        Some(rooted.as_ref().unwrap_or(profile).by_label(label))
-    });
-    let profile = rooted.as_ref().unwrap_or(profile);
+    let mut profile = choose(profile, &params.only)?;
+    for label in params.by.iter().rev() {
+        profile = profile.by_label(label);
+    }
     let mut body = Vec::new();
     let (written, kind, file) = match params.format {
         Format::Pprof => (profile.write_pprof(&mut body), "application/octet-stream", Some("pb.gz")),
         Format::Svg => (profile.write_flamegraph(&mut body), "image/svg+xml", None),
-        Format::Folded => (profile.write_folded(&mut body), "text/plain; charset=utf-8", None),
+        Format::Icicle => (profile.write_icicle(&mut body), "image/svg+xml", None),
+        Format::Folded => (profile.write_folded(&mut body), TEXT, None),
+        Format::Top => (profile.write_top(&mut body), TEXT, None),
+        Format::Speedscope => {
+            (profile.write_speedscope(&mut body), "application/json", Some("speedscope.json"))
+        }
+        Format::Firefox => (profile.write_firefox(&mut body), "application/json", Some("firefox.json")),
     };
     written.map_err(|error| Error::Io("the profile can't be rendered".into(), error))?;
     let mut response = ([(CONTENT_TYPE, kind)], body).into_response();
@@ -94,6 +104,34 @@ fn render(profile: &Profile, params: &Params, name: &str) -> Result<Response, Er
         response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     }
     Ok(response)
+}
+
+/// The part of a profile that was asked for.
+///
+/// # Errors
+/// If there are samples, and none with a value that was asked for: it names those that there are.
+fn choose(profile: &Profile, only: &[(&'static str, String)]) -> Result<Profile, Error> {
+    /// As many as a sentence bears.
+    const NAMED: usize = 10;
+    let mut chosen = profile.clone();
+    for (label, value) in only {
+        let part = chosen.filter(label, value);
+        if part.is_empty() && !chosen.is_empty() {
+            let there = chosen.label_totals(label);
+            let named = there.iter().take(NAMED).map(|(value, _)| match value.as_str() {
+                "" => "none (an empty value asks for it)".to_owned(),
+                value => format!("{label}={}", params::short(value)),
+            });
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if there.len() > NAMED {
+                named += &format!(" and {} more", there.len() - NAMED);
+            }
+            let value = params::short(value);
+            return Err(Error::Invalid(format!("no sample has {label}={value}; there are {named}")));
+        }
+        chosen = part;
+    }
+    Ok(chosen)
 }
 
 fn refuse(error: &Error) -> Response {

@@ -8,11 +8,15 @@ use axum::routing::{get, post};
 use super::{activity, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 12] = [
+const PATHS: [(&str, &str); 13] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
     ("/debug/pprof/profile?seconds=10&format=svg&by=tenant,stage", "a flame graph by tenant and stage"),
+    (
+        "/debug/pprof/profile?seconds=10&format=top&tenant=acme",
+        "what one tenant's CPU time goes into, as a table",
+    ),
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
     ("/api/v1/stages", "stages and queries as JSON"),
@@ -50,8 +54,10 @@ async fn index() -> Html<String> {
          body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }}\
          td {{ padding: .2rem 2rem .2rem 0; vertical-align: top }} a {{ font-family: ui-monospace, monospace }}\
          </style></head>\n<body><h1>Stagelight</h1>\n<p>Process {}.</p>\n<table>\n{rows}</table>\n\
-         <p><code>format=svg</code> or <code>folded</code> instead of pprof; <code>by=</code> a label, or several, to \
-         root the stacks in.</p></body></html>\n",
+         <p><code>format=svg</code>, <code>icicle</code>, <code>top</code>, <code>folded</code>, <code>speedscope</code> \
+         or <code>firefox</code> instead of pprof; <code>by=</code> a label, or several, to root the stacks in; a label \
+         and its value, such as <code>tenant=acme</code>, for the samples of that alone; <code>lines=1</code> for \
+         lines and inlined functions.</p></body></html>\n",
         std::process::id()
     ))
 }

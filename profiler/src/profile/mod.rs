@@ -179,6 +179,12 @@ impl Profile {
         &self.stats
     }
 
+    /// Whether it has no samples, or none that a filter chose.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// The sum over all samples: nanoseconds of CPU time, or bytes. An estimate without bias; of `n` samples
     /// its relative standard error is about 1/√n.
     #[must_use]
