@@ -81,6 +81,13 @@ pub mod __private {
     pub use tikv_jemallocator::Jemalloc;
 }
 
+/// For the program `stagelight`, which reads what this crate writes. No part of the public interface.
+#[doc(hidden)]
+pub mod __pprof {
+    pub use crate::render::pprof::proto;
+    pub use crate::symbolize::{Frame, in_file};
+}
+
 /// What parses bytes from outside, for the fuzz targets.
 #[cfg(fuzzing)]
 pub mod fuzzing {

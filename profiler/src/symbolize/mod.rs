@@ -2,19 +2,24 @@
 //! nothing afterwards.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+
+use blazesym::symbolize::source::{Elf, Source};
+use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 
 #[cfg(target_os = "linux")]
 mod mappings;
 
 /// A function at a place in its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Frame {
-    pub(crate) function: String,
+pub struct Frame {
+    /// Its name, demangled.
+    pub function: String,
     /// Empty if unknown.
-    pub(crate) file: String,
+    pub file: String,
     /// 0 if unknown.
-    pub(crate) line: u32,
+    pub line: u32,
 }
 
 impl Frame {
@@ -46,7 +51,7 @@ pub(crate) struct Symbols {
     pub(crate) frames: Vec<Frame>,
 }
 
-/// The functions at each address.
+/// The functions at each address of this process.
 ///
 /// Names come from the symbol table, which stock release builds keep and which has them with their paths. With `lines` the
 /// debug information is read as well, where there is any: it adds files, lines and inlined functions, whose names it
@@ -54,8 +59,7 @@ pub(crate) struct Symbols {
 #[cfg(target_os = "linux")]
 pub(crate) fn symbolize(addresses: &[u64], lines: bool) -> Vec<Symbols> {
     use blazesym::Pid;
-    use blazesym::symbolize::Symbolizer;
-    use blazesym::symbolize::source::{Process, Source};
+    use blazesym::symbolize::source::Process;
 
     let source = |debug_syms| {
         let mut process = Process::new(Pid::Slf);
@@ -65,61 +69,78 @@ pub(crate) fn symbolize(addresses: &[u64], lines: bool) -> Vec<Symbols> {
         process.debug_syms = debug_syms;
         Source::Process(process)
     };
+    let mappings = mappings::mappings();
+    let symbols = |(frames, address): (Vec<Frame>, &u64)| Symbols {
+        mapping: mappings.iter().find(|mapping| mapping.range.contains(address)).cloned(),
+        frames,
+    };
+    let frames = look_up([source(false), source(true)], |all| Input::AbsAddr(all), addresses, lines);
+    frames.into_iter().zip(addresses).map(symbols).collect()
+}
+
+/// The functions, with lines and inlined ones, at each address of an executable, a library or a file of its debug
+/// information. Innermost first; none where nothing is known.
+#[must_use]
+pub fn in_file(file: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
+    let source = |debug_syms| {
+        let mut elf = Elf::new(file);
+        elf.debug_syms = debug_syms;
+        Source::Elf(elf)
+    };
+    look_up([source(false), source(true)], |all| Input::VirtOffset(all), addresses, true)
+}
+
+/// One kind of address.
+type Kind = for<'a> fn(&'a [u64]) -> Input<&'a [u64]>;
+
+/// The frames at each address by two sources: the symbol table alone, and with the debug information.
+fn look_up([table, debug]: [Source<'_>; 2], kind: Kind, addresses: &[u64], lines: bool) -> Vec<Vec<Frame>> {
     // Made anew each time, so that the memory of the parsed symbols is given back.
     let symbolizer = Symbolizer::builder().enable_inlined_fns(lines).build();
-    let (table, debug) = (source(false), source(true));
-    let names = resolve(&symbolizer, &table, addresses);
+    let names = resolve(&symbolizer, &table, kind, addresses);
     // A stripped object may have its debug information in a file of its own, and the names with it.
-    let wanted = |named: bool| lines || !named;
-    let unnamed = names.iter().zip(addresses).filter(|(name, _)| wanted(name.is_some()));
-    let unnamed: Vec<u64> = unnamed.map(|(_, &address)| address).collect();
-    let mut details = resolve(&symbolizer, &debug, &unnamed).into_iter();
-    let mappings = mappings::mappings();
-    let symbols = |(name, &address): (Option<_>, &u64)| Symbols {
-        mapping: mappings.iter().find(|mapping| mapping.range.contains(&address)).cloned(),
-        frames: {
-            let detail = if wanted(name.is_some()) { details.next().flatten() } else { None };
-            frames(name.as_ref(), detail.as_ref())
-        },
+    let wanted = |name: &Option<Sym<'_>>| lines || name.is_none();
+    let rest = names.iter().zip(addresses).filter(|(name, _)| wanted(name)).map(|(_, &address)| address);
+    let rest: Vec<u64> = rest.collect();
+    let mut details = resolve(&symbolizer, &debug, kind, &rest).into_iter();
+    let both = |name: &Option<Sym<'_>>| {
+        let detail = if wanted(name) { details.next().flatten() } else { None };
+        frames(name.as_ref(), detail.as_ref(), lines)
     };
-    names.into_iter().zip(addresses).map(symbols).collect()
+    names.iter().map(both).collect()
+}
+
+/// All addresses at once, or, as one object that can't be read fails them all, each by itself.
+fn resolve<'a>(
+    symbolizer: &'a Symbolizer,
+    source: &Source<'_>,
+    kind: Kind,
+    addresses: &[u64],
+) -> Vec<Option<Sym<'a>>> {
+    if let Ok(symbols) = symbolizer.symbolize(source, kind(addresses)) {
+        return symbols.into_iter().map(Symbolized::into_sym).collect();
+    }
+    let one = |address: &u64| {
+        let symbols = symbolizer.symbolize(source, kind(std::slice::from_ref(address))).ok()?;
+        symbols.into_iter().next()?.into_sym()
+    };
+    addresses.iter().map(one).collect()
 }
 
 /// The frames that a symbol table's entry and the debug information make together.
-#[cfg(target_os = "linux")]
-fn frames(
-    name: Option<&blazesym::symbolize::Sym<'_>>,
-    detail: Option<&blazesym::symbolize::Sym<'_>>,
-) -> Vec<Frame> {
-    use blazesym::symbolize::CodeInfo;
-
+fn frames(name: Option<&Sym<'_>>, detail: Option<&Sym<'_>>, lines: bool) -> Vec<Frame> {
     let frame = |function: &str, code: Option<&CodeInfo<'_>>| Frame {
         function: function.to_owned(),
         file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
         line: code.and_then(|code| code.line).unwrap_or(0),
     };
     let Some(symbol) = name.or(detail) else { return Vec::new() };
-    let inlined = detail.iter().flat_map(|detail| detail.inlined.iter().rev());
+    let Some(detail) = detail.filter(|_| lines) else { return vec![Frame::named(&*symbol.name)] };
+    let inlined = detail.inlined.iter().rev();
     let mut frames: Vec<Frame> =
         inlined.map(|inlined| frame(&inlined.name, inlined.code_info.as_ref())).collect();
-    frames.push(frame(&symbol.name, detail.and_then(|detail| detail.code_info.as_deref())));
+    frames.push(frame(&symbol.name, detail.code_info.as_deref()));
     frames
-}
-
-/// All addresses at once, or, as one object that can't be read fails them all, each by itself.
-#[cfg(target_os = "linux")]
-fn resolve<'a>(
-    symbolizer: &'a blazesym::symbolize::Symbolizer,
-    source: &blazesym::symbolize::source::Source<'_>,
-    addresses: &[u64],
-) -> Vec<Option<blazesym::symbolize::Sym<'a>>> {
-    use blazesym::symbolize::{Input, Symbolized};
-
-    if let Ok(symbols) = symbolizer.symbolize(source, Input::AbsAddr(addresses)) {
-        return symbols.into_iter().map(Symbolized::into_sym).collect();
-    }
-    let one = |&address: &u64| symbolizer.symbolize_single(source, Input::AbsAddr(address)).ok()?.into_sym();
-    addresses.iter().map(one).collect()
 }
 
 /// Nothing is sampled elsewhere.
