@@ -76,7 +76,9 @@
 //! - Put stages on what takes microseconds or more, or is called by the thousand, not by the million: ten nanoseconds of
 //!   work is not worth twenty of measuring.
 //! - Use statement *keys*: text with its constants taken out, a name or a digest. Up to 1,024 values of each label are
-//!   told apart; those beyond count together as `other`, so that totals stay exact, and so does what was cut.
+//!   told apart; those beyond count together as `other`, so that totals stay exact. A value that is heavy gets its own
+//!   entry whenever it comes: what is looked at next gives it that of one which does next to nothing, whose figures move to
+//!   `other`. So counters never fall but for a value that went and came again.
 //! - A label that is secret is secret no more: it shows in metrics and profiles.
 //!
 //! # What it is not for

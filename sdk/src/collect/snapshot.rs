@@ -7,10 +7,10 @@ use super::histogram::Histogram;
 use crate::metrics::{self, MetricFamily};
 use crate::record::block::{Block, LabelFigures, StageFigures};
 use crate::record::clock::Clock;
-use crate::record::labels::{LabelKind, label_set};
+use crate::record::labels::LabelKind;
 use crate::record::octaves::{COARSE, FINE};
 use crate::record::stage::Mode;
-use crate::record::{interner, registry, stage};
+use crate::record::{interner, registry, stage, turnover};
 
 /// What was recorded since the process started: merged over threads, those that ended included, and
 /// immutable. Figures only grow from one snapshot to the next.
@@ -96,6 +96,8 @@ pub struct LabelStats {
     pub rows: u64,
     /// The distribution of their times, all in all.
     pub histogram: Histogram,
+    /// How often the value has lost its entry to a heavier one; then its figures moved to `other`.
+    pub(crate) losses: u32,
 }
 
 /// What recording uses and what it had to refuse.
@@ -228,13 +230,14 @@ fn read_labels(blocks: &[&Block]) -> Vec<LabelFigures> {
 }
 
 fn labels(blocks: &[&Block]) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
-    let sums = read_labels(blocks);
+    let reading = turnover::read(blocks);
     LabelKind::ALL.map(|kind| {
         let mut merged: BTreeMap<&str, LabelStats> = BTreeMap::new();
-        for (number, sum) in sums.iter().enumerate().filter(|(_, sum)| sum.calls > 0) {
-            let value = label_set(number as u32).get(kind);
+        for (set, sum) in reading.sets.iter().filter(|(_, sum)| sum.calls > 0) {
+            let value = set.get(kind);
             let stats = merged.entry(value).or_insert_with(|| LabelStats {
                 value: value.to_owned(),
+                losses: reading.losses(kind as usize, value),
                 histogram: Histogram::new(COARSE, Vec::new(), 0, 0, 0),
                 ..Default::default()
             });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::snapshot::{LabelStats, Snapshot, StageStats};
 use super::traces::Trace;
+use crate::record::interner::OTHER;
 
 /// What happened between two looks of the collector: differences, with the later snapshot they end at.
 #[derive(Clone, Debug)]
@@ -69,20 +70,31 @@ fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
 
 /// The longest query of a window can't be told from two running maxima, so `max_ns` stays that of all time.
 fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
-    let before: HashMap<_, _> = start.iter().map(|label| (label.value.as_str(), label)).collect();
+    let after: HashMap<_, _> = end.iter().map(|label| (label.value.as_str(), label.losses)).collect();
+    // Figures of values that lost their entries within the window are in `other` at its end.
+    let (stayed, moved): (Vec<_>, Vec<_>) =
+        start.iter().partition(|label| after.get(label.value.as_str()) == Some(&label.losses));
+    let before: HashMap<_, _> = stayed.into_iter().map(|label| (label.value.as_str(), label)).collect();
     let mut labels = end.to_vec();
     for label in &mut labels {
         if let Some(before) = before.get(label.value.as_str()) {
-            label.calls = label.calls.saturating_sub(before.calls);
-            label.timed = label.timed.saturating_sub(before.timed);
-            label.errors = label.errors.saturating_sub(before.errors);
-            label.stages = label.stages.saturating_sub(before.stages);
-            label.rows = label.rows.saturating_sub(before.rows);
-            label.histogram = label.histogram.since(&before.histogram);
-            label.total_ns = label.total_ns.saturating_sub(before.total_ns);
-            label.alloc_bytes = label.alloc_bytes.saturating_sub(before.alloc_bytes);
+            subtract(label, before);
+        }
+        if label.value == OTHER {
+            moved.iter().for_each(|before| subtract(label, before));
         }
     }
     labels.retain(|label| label.calls > 0);
     labels
+}
+
+pub(super) fn subtract(label: &mut LabelStats, before: &LabelStats) {
+    label.calls = label.calls.saturating_sub(before.calls);
+    label.timed = label.timed.saturating_sub(before.timed);
+    label.errors = label.errors.saturating_sub(before.errors);
+    label.stages = label.stages.saturating_sub(before.stages);
+    label.rows = label.rows.saturating_sub(before.rows);
+    label.histogram = label.histogram.since(&before.histogram);
+    label.total_ns = label.total_ns.saturating_sub(before.total_ns);
+    label.alloc_bytes = label.alloc_bytes.saturating_sub(before.alloc_bytes);
 }

@@ -1,11 +1,13 @@
 //! Label sets: what a query runs for, as a small number that a thread can carry.
 //!
-//! Values are interned once for ever, up to a cap for each kind; what comes after it shares the value
-//! `other`, so that sums over any kind stay exact however many different tenants a client invents. Sets of
-//! values are capped too: past that cap a query keeps its statement and runs as `other` in the rest.
+//! Values are interned up to a cap for each kind; what comes after it shares the value `other`, so that sums over any
+//! kind stay exact however many different tenants a client invents. Sets of values are capped too: past that cap a query
+//! keeps its statement and runs as `other` in the rest. What runs as `other` and is heavy (`newcomers`) gets an entry all
+//! the same, in place of one that does next to nothing (`turnover`).
 //!
 //! Finding the number costs a hash of the values and, on a hit in the thread's cache, a comparison. Only the
-//! first sight of a set by a thread takes a lock, and only the first sight by the process a writer's.
+//! first sight of a set by a thread takes a lock, and one in some hundred queries that run as `other`; and only the first
+//! sight by the process a writer's.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,6 +15,7 @@ use super::block::Block;
 use super::cells::Cell64;
 use super::interner::{self, DEGRADED};
 pub use super::label_value::LabelValue;
+use super::newcomers::SAMPLED;
 
 /// What a label says of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +104,9 @@ pub struct Labels(u32);
 impl Labels {
     /// Interns a statement's key, a tenant, a user and a database, each anything that can label a query; `&()` says nothing.
     /// Costs what a query with these values does for them: some nanoseconds, or a lock at their first sight.
+    ///
+    /// What had to be left out of them because a cap was reached stays `other` for these labels, however heavy it becomes: who
+    /// keeps labels for long makes them anew now and then. (A value that lost its entry later gets it again by itself.)
     #[must_use]
     #[inline]
     pub fn new<K, T, U, D>(key: &K, tenant: &T, user: &U, database: &D) -> Self
@@ -184,13 +190,18 @@ pub(crate) fn intern(block: &Block, values: [&str; KINDS]) -> u32 {
     let pair = hash as usize % (CACHE_ENTRIES / 2) * 2;
     let (first, second) = (&block.label_cache[pair], &block.label_cache[pair + 1]);
     match first.find(hash, &values).or_else(|| second.find(hash, &values)) {
+        Some(id) if id & DEGRADED == 0 => id as u32,
+        Some(_) if block.next_random().is_multiple_of(SAMPLED) => {
+            // What is found replaces what either holds.
+            first.forget(hash);
+            second.forget(hash);
+            miss(block, first, second, hash, &values, SAMPLED)
+        }
         Some(id) => {
-            if id & DEGRADED != 0 {
-                block.refused.label_cap.add(1);
-            }
+            block.refused.label_cap.add(1);
             id as u32
         }
-        None => miss(block, first, second, hash, &values),
+        None => miss(block, first, second, hash, &values, 1),
     }
 }
 
@@ -204,6 +215,13 @@ impl CacheEntry {
             && (id & DEGRADED != 0 || same(&label_set(id as u32).values, values));
         found.then_some(id)
     }
+
+    /// Owner only: holds nothing any more if it held the values with the hash.
+    fn forget(&self, hash: u64) {
+        if self.hash.get() == hash {
+            self.id.set(0);
+        }
+    }
 }
 
 /// Whether the values are the same. Nothing is read of empty ones: their pointers may lead nowhere, and a comparison
@@ -215,13 +233,22 @@ fn same(kept: &[&str; KINDS], values: &[&str; KINDS]) -> bool {
         .all(|(kept, value)| kept.len() == value.len() && (value.is_empty() || kept == value))
 }
 
-/// The newer of a pair stands first, so the older one gives way.
+/// The newer of a pair stands first, so the older one gives way. `calls` is what this one stands for.
 #[cold]
 #[inline(never)]
-fn miss(block: &Block, first: &CacheEntry, second: &CacheEntry, hash: u64, values: &[&str; KINDS]) -> u32 {
-    let found = interner::number(values);
-    second.hash.set(first.hash.get());
-    second.id.set(first.id.get());
+fn miss(
+    block: &Block,
+    first: &CacheEntry,
+    second: &CacheEntry,
+    hash: u64,
+    values: &[&str; KINDS],
+    calls: u64,
+) -> u32 {
+    let found = interner::number(values, calls);
+    if first.id.get() != 0 {
+        second.hash.set(first.hash.get());
+        second.id.set(first.id.get());
+    }
     first.hash.set(hash);
     first.id.set(found);
     if found & DEGRADED != 0 {

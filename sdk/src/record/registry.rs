@@ -8,7 +8,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use super::block::Block;
 use super::clock::Clock;
 use super::fork::{self, AtFork};
-use super::{interner, stage, thread};
+use super::{interner, newcomers, stage, thread, turnover};
 
 /// Threads that can record at once. What the threads beyond it do is counted as refused.
 pub(crate) const MAX_BLOCKS: usize = 1024;
@@ -111,9 +111,10 @@ pub(crate) fn release(block: &'static Block) {
     EXHAUSTED.store(false, Ordering::Relaxed);
 }
 
-/// All locks of `record`, of which no thread holds two.
+/// All locks of `record`. Whoever holds that of `turnover` may take the two after it; no thread holds others at once.
 fn hold() -> Vec<Box<dyn Any>> {
-    vec![Box::new(REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)), stage::hold(), interner::hold()]
+    let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    vec![Box::new(registry), stage::hold(), turnover::hold(), newcomers::hold(), interner::hold()]
 }
 
 /// The blocks of the parent's other threads are free, and this thread's has an owner of another id.
