@@ -1,6 +1,7 @@
 //! Finished traces: the spans of the queries that were kept.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -101,12 +102,14 @@ struct Traces {
     recent: VecDeque<Arc<Trace>>,
     /// Traces that arrived since the collector last handed them on.
     fresh: Vec<Arc<Trace>>,
-    /// Traces that were forgotten before they were handed on.
-    dropped: u64,
 }
 
+/// Traces that were forgotten before they were handed on. Apart from the lock, so that a snapshot needs none that a thread
+/// may have held when it forked the process.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
 /// Its lock also makes the collector the one reader of the threads' rings.
-static TRACES: Mutex<Traces> = Mutex::new(Traces { recent: VecDeque::new(), fresh: Vec::new(), dropped: 0 });
+static TRACES: Mutex<Traces> = Mutex::new(Traces { recent: VecDeque::new(), fresh: Vec::new() });
 
 /// The latest traces, the newest first: at most 256. None if no [collector](crate::collector) takes traces.
 #[must_use]
@@ -117,7 +120,7 @@ pub fn recent_traces() -> Vec<Arc<Trace>> {
 /// Traces and spans that were refused because rings were full, or forgotten before they were handed on.
 pub(crate) fn refused() -> (u64, u64) {
     let spans = registry::blocks().iter().map(|block| block.spans.refused.get()).sum();
-    (spans, TRACES.lock().unwrap_or_else(PoisonError::into_inner).dropped)
+    (spans, DROPPED.load(Ordering::Relaxed))
 }
 
 /// Follows queries from now on.
@@ -154,7 +157,7 @@ pub(crate) fn gather() {
             if traces.fresh.len() < REMEMBERED {
                 traces.fresh.push(trace);
             } else {
-                traces.dropped += 1;
+                DROPPED.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
