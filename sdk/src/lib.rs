@@ -60,6 +60,7 @@
 //!   [`Trace`], with what [`record`] and [`event!`] noted; [`TraceContext`] takes `traceparent` in and out.
 //! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant, [`active_averages`] what was active over the
 //!   last minutes.
+//! - **Queries since a reset**, most of any [`Column`] first: [`Snapshot::queries`], [`reset_queries`]. What exporters see is not reset.
 //! - **Bridges** to what is instrumented already: spans of [`tracing`](mod@bridge) as stages and stages as spans, trace ids in
 //!   what is logged, the `metrics` facade.
 //! - **Labels interned once**, per prepared statement or connection: [`Labels`]. **Rows** of a query: [`rows`].
@@ -98,6 +99,7 @@ pub use collect::collector::{Collector, CollectorBuilder, collector};
 pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;
 pub use collect::overhead::{Overhead, Prices};
+pub use collect::queries::{Column, Queries, reset_queries};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
 pub use collect::traces::{Event, Kept, Span, Trace, TraceSettings, recent_traces};
 pub use collect::window::Window;

@@ -271,6 +271,35 @@ fn what_runs_is_seen_and_what_is_recorded_can_be_changed() {
 }
 
 #[test]
+fn queries_are_ordered_and_begin_anew() {
+    let scene = Scene::new();
+    let json = |path: &str| -> serde_json::Value { serde_json::from_slice(&scene.get(path).2).unwrap() };
+    wait_for(|| json("/api/v1/queries")["queries"][0]["calls"].as_u64() > Some(0));
+    let before = json("/api/v1/queries?kind=tenant&by=calls&limit=1");
+    assert_eq!((&before["queries"][0]["name"], &before["by"]), (&"acme".into(), &"calls".into()));
+
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut response = agent.post(scene.url("/api/v1/queries/reset")).send_empty().unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    let reset: serde_json::Value =
+        serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap();
+    assert!(reset["since_ns"].as_u64() > before["since_ns"].as_u64());
+    wait_for(|| json("/api/v1/queries")["queries"][0]["name"] == "select 1");
+    assert_eq!(json("/api/v1/queries")["since_ns"], reset["since_ns"]);
+    // What exporters see went on.
+    let calls = |path: &str, list: &str| json(path)[list][0]["calls"].as_u64().unwrap();
+    let since = calls("/api/v1/queries?kind=tenant", "queries");
+    assert!(calls("/api/v1/stages", "tenants") >= before["queries"][0]["calls"].as_u64().unwrap() + since);
+
+    let (status, text) = scene.text("/api/v1/queries?format=table&by=p99_ns");
+    assert!(status == 200 && text.contains("since a reset") && text.contains("select 1"), "{text}");
+    let (status, text) = scene.text("/api/v1/queries?by=colour");
+    assert!(status == 400 && text.contains("alloc_bytes"), "{text}");
+    assert_eq!(scene.get("/api/v1/queries?limit=0").0, 400);
+    assert_eq!(scene.get("/api/v1/queries/reset").0, 405, "queries are reset by POST");
+}
+
+#[test]
 fn bad_requests_are_told_what_is_allowed() {
     let scene = Scene::new();
     for (query, range) in [

@@ -1,15 +1,15 @@
 //! What queries do: at this instant, over the last minutes, one by one; and what is recorded of them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use stagelight::LabelKind;
-use stagelight::export::{chrome, json as traces_json};
+use stagelight::export::{chrome, json as figures, table as text};
 
-use super::params;
+use super::params::{self, QueriesParams};
 
 /// `GET /api/v1/active`
 pub(super) async fn active() -> Json<Value> {
@@ -48,10 +48,31 @@ pub(super) async fn traces(uri: Uri) -> Response {
     let traces = stagelight::recent_traces();
     let traces = traces.iter().map(|trace| &**trace);
     match uri.query().unwrap_or("") {
-        "" | "format=json" => Json(traces_json::traces(traces)).into_response(),
+        "" | "format=json" => Json(figures::traces(traces)).into_response(),
         "format=chrome" => Json(chrome::traces(traces)).into_response(),
         _ => refuse("format must be json or chrome"),
     }
+}
+
+/// `GET /api/v1/queries?kind=statement&by=total_ns&limit=20`, `format=table`
+pub(super) async fn queries(uri: Uri) -> Response {
+    match params::parse_queries(uri.query().unwrap_or("")) {
+        Ok(QueriesParams { kind, by, limit, table }) => {
+            let queries = stagelight::snapshot().queries();
+            if table {
+                return text::queries(&queries, kind, by, limit).into_response();
+            }
+            Json(figures::queries(&queries, kind, by, limit)).into_response()
+        }
+        Err(sentence) => refuse(&sentence),
+    }
+}
+
+/// `POST /api/v1/queries/reset`
+pub(super) async fn reset_queries() -> Json<Value> {
+    let since = stagelight::reset_queries();
+    let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    Json(json!({ "since_ns": since as u64 }))
 }
 
 /// `POST /api/v1/mode?stage=PATTERN&mode=span|time|count|off`

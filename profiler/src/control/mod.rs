@@ -30,6 +30,7 @@ mod status;
 /// | `/debug/pprof/profile?seconds=30&hz=99` | a CPU profile of that time |
 /// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
 /// | `/api/v1/stages` | stages and queries as JSON |
+/// | `/api/v1/queries?by=total_ns&limit=20` | queries since the last reset, by `kind=` of label, most of a column first |
 /// | `/api/v1/active` | what runs at this instant |
 /// | `/api/v1/history?seconds=60` | what was active on average (needs a `stagelight::collector`) |
 /// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |
@@ -50,6 +51,9 @@ mod status;
 ///
 /// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off` says what is recorded of the stages that a pattern matches, as
 /// [`stagelight::set_mode`] does.
+///
+/// `POST /api/v1/queries/reset` makes the figures of `/api/v1/queries` begin anew, as [`stagelight::reset_queries`] does; all
+/// others go on.
 ///
 /// Port 0 takes a free port. Whoever has an account on the machine can reach the API.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stagelight::Mode;
+use stagelight::{Column, LabelKind, Mode};
 
 use crate::profile::LABELS;
 
@@ -61,6 +61,57 @@ pub struct ModeParams {
     pub stage: String,
     /// `mode=`
     pub mode: Mode,
+}
+
+/// Which queries are asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueriesParams {
+    /// `kind=`: by which label; statements unless said.
+    pub kind: LabelKind,
+    /// `by=`: most of what first; time unless said.
+    pub by: Column,
+    /// `limit=`: how many; 20 unless said.
+    pub limit: usize,
+    /// `format=table` instead of JSON.
+    pub table: bool,
+}
+
+/// Reads the query string of a request for queries.
+///
+/// # Errors
+/// A sentence that names what is allowed.
+pub fn parse_queries(query: &str) -> Result<QueriesParams, String> {
+    const MOST: usize = 10_000;
+    let mut params =
+        QueriesParams { kind: LabelKind::Statement, by: Column::TOTAL_NS, limit: 20, table: false };
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let refuse = |allowed: &str| format!("{name}={}: {name} must be {allowed}", short(&value));
+        match &*name {
+            "kind" => {
+                let known = LabelKind::ALL.into_iter().find(|kind| kind.name() == value);
+                params.kind = known.ok_or_else(|| refuse("statement, tenant, user or database"))?;
+            }
+            "by" => {
+                let allowed =
+                    || Column::ALL.iter().map(|column| column.name()).collect::<Vec<_>>().join(", ");
+                params.by =
+                    Column::from_name(&value).ok_or_else(|| refuse(&format!("one of {}", allowed())))?;
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                params.limit = limit.ok_or_else(|| refuse(&format!("a whole number from 1 to {MOST}")))?;
+            }
+            "format" => {
+                params.table = match &*value {
+                    "json" => false,
+                    "table" => true,
+                    _ => return Err(refuse("json or table")),
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(params)
 }
 
 /// Reads the query string of a request that sets a mode.
@@ -227,11 +278,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn queries_are_asked_for_by_any_column() {
+        let params = parse_queries("kind=tenant&by=p99_ns&limit=3&format=table&x=y").unwrap();
+        let expected = QueriesParams { kind: LabelKind::Tenant, by: Column::P99_NS, limit: 3, table: true };
+        assert_eq!(params, expected);
+        for column in Column::ALL {
+            assert_eq!(parse_queries(&format!("by={}", column.name())).unwrap().by, *column);
+        }
+        for (query, allowed) in [
+            ("by=colour", "total_ns"),
+            ("limit=0", "1 to 10000"),
+            ("limit=x", "1 to"),
+            ("kind=a", "tenant"),
+            ("format=svg", "table"),
+        ] {
+            assert!(parse_queries(query).unwrap_err().contains(allowed));
+        }
+    }
+
     proptest! {
         #[test]
         fn anything_is_read_or_refused(query in any::<String>()) {
             let _ = parse(&query);
             let _ = parse_mode(&query);
+            let _ = parse_queries(&query);
         }
 
         #[test]

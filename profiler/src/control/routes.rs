@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use super::{activity, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 15] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -20,6 +20,11 @@ const PATHS: [(&str, &str); 13] = [
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
     ("/api/v1/stages", "stages and queries as JSON"),
+    (
+        "/api/v1/queries?by=total_ns&limit=20",
+        "queries since the last reset, most of a column first; kind=, format=table",
+    ),
+    ("/api/v1/queries/reset", "by POST: from now on the queries above count from nothing"),
     ("/api/v1/active", "what runs at this instant, as JSON"),
     ("/api/v1/history?seconds=60", "what was active on average, by stage, query and state, as JSON"),
     ("/api/v1/traces", "the latest traces, as JSON; with ?format=chrome for Perfetto"),
@@ -36,6 +41,8 @@ pub(super) fn router() -> Router {
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/api/v1/stages", get(status::stages))
+        .route("/api/v1/queries", get(activity::queries))
+        .route("/api/v1/queries/reset", post(activity::reset_queries))
         .route("/api/v1/active", get(activity::active))
         .route("/api/v1/history", get(activity::history))
         .route("/api/v1/traces", get(activity::traces))

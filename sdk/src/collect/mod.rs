@@ -9,6 +9,7 @@ pub(crate) mod governor;
 pub(crate) mod hdr;
 pub(crate) mod histogram;
 pub(crate) mod overhead;
+pub(crate) mod queries;
 pub(crate) mod snapshot;
 pub(crate) mod traces;
 pub(crate) mod window;

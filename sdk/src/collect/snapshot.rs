@@ -144,7 +144,8 @@ impl Snapshot {
     }
 
     /// The `n` values of a kind of label whose queries have most of something, most first:
-    /// `snapshot.top(LabelKind::Tenant, 10, |tenant| tenant.total_ns)`.
+    /// `snapshot.top(LabelKind::Tenant, 10, |tenant| tenant.total_ns)`. All in all; [`Queries::top`](crate::Queries::top) has
+    /// those since the last reset.
     #[must_use]
     pub fn top<K: Ord>(&self, kind: LabelKind, n: usize, by: impl Fn(&LabelStats) -> K) -> Vec<&LabelStats> {
         let mut all: Vec<&LabelStats> = self.by_label(kind).iter().collect();
@@ -162,6 +163,14 @@ impl Snapshot {
             LabelKind::User => &self.users,
             LabelKind::Database => &self.databases,
         }
+    }
+}
+
+impl LabelStats {
+    /// Time of a query on average, in nanoseconds.
+    #[must_use]
+    pub fn mean_ns(&self) -> u64 {
+        self.total_ns / self.calls.max(1)
     }
 }
 

@@ -69,7 +69,7 @@ fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
 }
 
 /// The longest query of a window can't be told from two running maxima, so `max_ns` stays that of all time.
-fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
+pub(super) fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
     let after: HashMap<_, _> = end.iter().map(|label| (label.value.as_str(), label.losses)).collect();
     // Figures of values that lost their entries within the window are in `other` at its end.
     let (stayed, moved): (Vec<_>, Vec<_>) =
@@ -88,7 +88,7 @@ fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
     labels
 }
 
-pub(super) fn subtract(label: &mut LabelStats, before: &LabelStats) {
+fn subtract(label: &mut LabelStats, before: &LabelStats) {
     label.calls = label.calls.saturating_sub(before.calls);
     label.timed = label.timed.saturating_sub(before.timed);
     label.errors = label.errors.saturating_sub(before.errors);

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::collect::histogram::Histogram;
+use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
 use crate::collect::traces::{Span, Trace};
 use crate::export::chrome::attributes;
@@ -49,8 +50,7 @@ fn add_quantiles(object: &mut Value, histogram: &Histogram) {
     }
 }
 
-/// The queries by one label: the value under `name`, then `calls`, `errors`, `total_ns`, `max_ns`,
-/// `alloc_bytes`.
+/// The queries by one label: the value under `name`, and the figures under the names of [`Column::ALL`].
 #[must_use]
 pub fn labels(labels: &[LabelStats]) -> Value {
     labels.iter().map(label).collect()
@@ -63,6 +63,7 @@ fn label(label: &LabelStats) -> Value {
         "timed": label.timed,
         "errors": label.errors,
         "total_ns": label.total_ns,
+        "mean_ns": label.mean_ns(),
         "max_ns": label.max_ns,
         "alloc_bytes": label.alloc_bytes,
         "stages": label.stages,
@@ -72,6 +73,27 @@ fn label(label: &LabelStats) -> Value {
     object
 }
 
+/// The `limit` values of a kind of label that have most of a column since the last reset: `kind`, `by`, `since_ns` (the
+/// reset's time in nanoseconds since 1970, `null` if there was none), `taken_at_ns` (that of the snapshot), `of` (how many
+/// values there are) and `queries`, most first, as [`labels`] has them.
+#[must_use]
+pub fn queries(queries: &Queries, kind: LabelKind, by: Column, limit: usize) -> Value {
+    json!({
+        "kind": kind.name(),
+        "by": by.name(),
+        "since_ns": queries.since.map(nanos),
+        "taken_at_ns": nanos(queries.taken_at),
+        "of": queries.by_label(kind).len(),
+        "queries": queries.top(kind, by, limit).into_iter().map(label).collect::<Value>(),
+    })
+}
+
+/// Since 1970.
+fn nanos(at: SystemTime) -> u64 {
+    u64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos())
+        .unwrap_or(u64::MAX)
+}
+
 /// The traces, one object each: ids in hexadecimal, times in nanoseconds, since 1970 where they are points.
 #[must_use]
 pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Value {
@@ -79,10 +101,6 @@ pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Value {
 }
 
 fn trace(trace: &Trace) -> Value {
-    let nanos = |at: SystemTime| {
-        u64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos())
-            .unwrap_or(u64::MAX)
-    };
     let span = |span: &Span| {
         let events = span.events.iter().map(|event| {
             json!({ "name": event.name, "at": nanos(event.at), "attributes": attributes(&event.attributes) })

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{Snapshot, StageStats};
+use crate::record::labels::LabelKind;
 
 /// The quantiles that reports show.
 pub const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
@@ -98,6 +100,38 @@ pub fn stages(snapshot: &Snapshot) -> String {
         table.row(row);
     }
     table.render()
+}
+
+/// The `n` values of a kind of label that have most of a column since the last reset, most first, below a line that says
+/// since when they count.
+#[must_use]
+pub fn queries(queries: &Queries, kind: LabelKind, by: Column, n: usize) -> String {
+    let top = queries.top(kind, by, n);
+    let since = match queries.since {
+        None => "since the process started".to_owned(),
+        Some(since) => {
+            let ago = queries.taken_at.duration_since(since).unwrap_or_default().as_nanos();
+            format!("since a reset {} before", duration(u64::try_from(ago).unwrap_or(u64::MAX)))
+        }
+    };
+    let of = queries.by_label(kind).len();
+    let mut table =
+        Table::new([kind.name(), "calls", "err", "total", "mean", "p50", "p99", "max", "rows", "B/call"]);
+    for stats in &top {
+        table.row([
+            stats.value.clone(),
+            count(stats.calls),
+            count(stats.errors),
+            duration(stats.total_ns),
+            duration(stats.mean_ns()),
+            duration(stats.histogram.quantile(0.5)),
+            duration(stats.histogram.quantile(0.99)),
+            duration(stats.max_ns),
+            count(stats.rows),
+            bytes(stats.alloc_bytes as f64 / stats.calls.max(1) as f64),
+        ]);
+    }
+    format!("by {}, {} of {of}, {since}\n{}", by.name(), top.len(), table.render())
 }
 
 /// Nanoseconds in the unit that leaves one to three digits before the point.
