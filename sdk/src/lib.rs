@@ -99,6 +99,7 @@ pub use collect::collector::{Collector, CollectorBuilder, collector};
 pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;
 pub use collect::overhead::{Overhead, Prices};
+pub use collect::punctuality::{CollectorStats, collector_stats};
 pub use collect::queries::{Column, Queries, reset_queries};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
 pub use collect::traces::{Event, Kept, Span, Trace, TraceSettings, recent_traces};

@@ -184,3 +184,36 @@ fn async_queries_that_wait_are_active_too() {
     assert!((awaiting.average - 10.0).abs() < 0.5, "{awaiting:?}");
     drop(collector);
 }
+
+#[test]
+fn a_collector_tells_when_it_is_late_and_what_it_uses() {
+    const PERIOD: Duration = Duration::from_millis(20);
+    let _alone = alone();
+    let before = stagelight::collector_stats();
+    let collector = stagelight::collector()
+        .every(PERIOD)
+        .on_window(|_| {
+            // An exporter that waits for a network, and one that works.
+            std::thread::sleep(3 * PERIOD);
+            burn(500_000);
+        })
+        .start()
+        .unwrap();
+    wait_for(|| stagelight::collector_stats().looks >= before.looks + 3);
+    drop(collector);
+    let after = stagelight::collector_stats();
+    assert!(after.overruns > before.overruns);
+    // The look after the first window was due while its observer slept.
+    assert!(after.late_max >= PERIOD && after.late_last <= after.late_max);
+    assert!(!cfg!(unix) || after.cpu > before.cpu);
+
+    let recorder = stagelight::export::json::recorder(&snapshot());
+    assert_eq!(recorder["collector"]["overruns"], after.overruns);
+    assert_eq!(recorder["collector"]["late_max_ns"], after.late_max.as_nanos() as u64);
+    let mut text = Vec::new();
+    stagelight::export::prometheus::write(&snapshot(), Vec::new(), &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for metric in ["looks_total", "overruns_total", "late_seconds", "late_max_seconds", "cpu_seconds_total"] {
+        assert!(text.contains(&format!("\nstagelight_collector_{metric} ")), "{metric}");
+    }
+}

@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 use super::active;
 use super::governor::Governor;
+use super::punctuality::Punctuality;
 use super::snapshot::snapshot;
 use super::traces::{self, TraceSettings};
 use super::window::Window;
@@ -138,6 +139,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
     let hz = settings.history.map_or(20, |(hz, _)| hz);
     let look_interval = Duration::from_secs(1) / hz;
     let mut governor = settings.budget.map(Governor::new);
+    let mut punctuality = Punctuality::new();
     let mut start = snapshot();
     let mut due = Instant::now() + interval;
     let mut look_due = Instant::now() + look_interval;
@@ -150,6 +152,10 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         let last = *guard;
         drop(guard);
         let now = Instant::now();
+        // The last look comes when it is called for.
+        if !last {
+            punctuality.begin(next, now);
+        }
         if now >= look_due || last {
             if let Some((_, keep)) = settings.history {
                 active::look(keep);
@@ -161,6 +167,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
             look_due = (look_due + look_interval).max(now);
         }
         if !last && now < due {
+            punctuality.end(now, look_interval);
             continue;
         }
         if let Some(governor) = &mut governor {
@@ -174,6 +181,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         for observe in &mut settings.observers {
             observe(&window);
         }
+        punctuality.end(now, interval);
         if last {
             active::forget();
             traces::stop();

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cpu_time;
 use super::overhead::{Prices, prices};
 use super::snapshot::{label_sets, stage_calls};
 use crate::record::block::LabelFigures;
@@ -58,12 +59,12 @@ struct Counts {
 impl Governor {
     pub(crate) fn new(budget: f64) -> Self {
         BUDGET_PPM.store((budget * 1e6) as u64, Ordering::Relaxed);
-        Self { budget, cpu_ns: cpu_ns(), before: counts(), stages: stage_calls() }
+        Self { budget, cpu_ns: cpu_time::process_ns(), before: counts(), stages: stage_calls() }
     }
 
     /// Looks at the window that ends now and sets the rates for the next.
     pub(crate) fn look(&mut self) {
-        let (cpu_ns, counts) = (cpu_ns(), counts());
+        let (cpu_ns, counts) = (cpu_time::process_ns(), counts());
         let cpu = cpu_ns.saturating_sub(self.cpu_ns) as f64;
         let none = Counts::default();
         let mut window: Vec<Counts> = counts
@@ -174,19 +175,6 @@ fn level(costs: &[f64], budget: f64) -> f64 {
 fn counts() -> Vec<Counts> {
     let counts = |set: &LabelFigures| Counts { queries: set.calls, timed: set.timed, stages: set.stages };
     label_sets().iter().map(counts).collect()
-}
-
-fn cpu_ns() -> u64 {
-    #[cfg(unix)]
-    {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the place to write to is ours.
-        unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-    }
-    // Unknown: no window is ever long enough to decide on.
-    #[cfg(not(unix))]
-    0
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 
 pub(crate) mod active;
 pub(crate) mod collector;
+pub(crate) mod cpu_time;
 pub(crate) mod governor;
 #[cfg(feature = "hdrhistogram")]
 pub(crate) mod hdr;
 pub(crate) mod histogram;
 pub(crate) mod overhead;
+pub(crate) mod punctuality;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
 pub(crate) mod traces;

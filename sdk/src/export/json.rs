@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::collect::histogram::Histogram;
+use crate::collect::punctuality::collector_stats;
 use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
 use crate::collect::traces::{Span, Trace};
@@ -131,11 +132,12 @@ fn trace(trace: &Trace) -> Value {
     })
 }
 
-/// What recording uses, refused and costs.
+/// What recording uses, refused and costs, and how the collector keeps its times.
 #[must_use]
 pub fn recorder(snapshot: &Snapshot) -> Value {
     let recorder = &snapshot.recorder;
     let overhead = snapshot.overhead();
+    let collector = collector_stats();
     let refused: Map<String, Value> =
         recorder.refused.iter().map(|&(cause, count)| (cause.to_owned(), count.into())).collect();
     json!({
@@ -147,6 +149,13 @@ pub fn recorder(snapshot: &Snapshot) -> Value {
             "timed": overhead.prices.timed,
             "counted": overhead.prices.counted,
             "labels": overhead.prices.labels,
+        },
+        "collector": {
+            "looks": collector.looks,
+            "late_last_ns": collector.late_last.as_nanos() as u64,
+            "late_max_ns": collector.late_max.as_nanos() as u64,
+            "overruns": collector.overruns,
+            "cpu_ns": collector.cpu.as_nanos() as u64,
         },
         "recording_ns": overhead.recording.as_nanos() as u64,
         "refused": refused,

@@ -7,6 +7,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
 use std::io;
 
+use crate::collect::punctuality::collector_stats;
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
 use crate::export::prometheus_metrics;
 use crate::record::labels::LabelKind;
@@ -39,6 +40,7 @@ fn families(snapshot: &Snapshot) -> Families {
         families.extend(label_families(kind, snapshot.by_label(kind)));
     }
     families.extend(recorder_families(snapshot));
+    families.extend(collector_families());
     families.extend(snapshot.metrics.iter().map(prometheus_metrics::family));
     families
 }
@@ -134,6 +136,37 @@ fn recorder_families(snapshot: &Snapshot) -> Families {
             "stagelight_recording_seconds_total",
             "Estimated time spent recording: calls times the price of one, measured on this machine.",
             &[(&[], overhead.recording.as_secs_f64())],
+        ),
+    ]
+}
+
+fn collector_families() -> Families {
+    let collector = collector_stats();
+    vec![
+        counter(
+            "stagelight_collector_looks_total",
+            "Looks that the collector took at what is active and at windows' ends.",
+            &[(&[], collector.looks as f64)],
+        ),
+        counter(
+            "stagelight_collector_overruns_total",
+            "Looks that took longer than their period, exporters included.",
+            &[(&[], collector.overruns as f64)],
+        ),
+        gauge(
+            "stagelight_collector_late_seconds",
+            "How long after its time the collector's last look came.",
+            collector.late_last.as_secs_f64(),
+        ),
+        gauge(
+            "stagelight_collector_late_max_seconds",
+            "How long after its time a look of the collector came at worst.",
+            collector.late_max.as_secs_f64(),
+        ),
+        counter(
+            "stagelight_collector_cpu_seconds_total",
+            "CPU time of the collector's thread, exporters included.",
+            &[(&[], collector.cpu.as_secs_f64())],
         ),
     ]
 }
