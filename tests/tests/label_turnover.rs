@@ -1,5 +1,6 @@
 //! Heavy values that come when the caps are reached, in a process of its own: what is full makes room for them.
 
+use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use stagelight::{LabelStats, Labels, Snapshot, query, snapshot};
@@ -83,10 +84,10 @@ fn a_hot_tenant_that_comes_after_a_hundred_thousand_gets_an_entry() {
 fn a_tenant_that_lost_its_entry_gets_it_again_even_by_labels_of_before() {
     let _alone = alone();
     let labels = *RETURNING;
-    (0..100).for_each(|_| prepared(labels));
+    prepared(labels);
     flood("another", 5_000);
     // It does nothing while heavier ones come, until all that have an entry are.
-    let mut newcomer = 0;
+    let mut newcomer = 0_u64;
     while tenant(&snapshot(), "returning").is_some() || newcomer == 0 {
         let name = format!("heavy {newcomer}");
         until_it_has_an_entry(|| labelled("heavy", &name), &name);
@@ -94,6 +95,8 @@ fn a_tenant_that_lost_its_entry_gets_it_again_even_by_labels_of_before() {
         assert!(newcomer < 1024, "the idlest has to go");
     }
     let start = snapshot();
+    let refused: HashMap<_, _> = start.recorder.refused.iter().copied().collect();
+    assert!(refused["label_lost"] >= newcomer, "what went is counted");
     let made = until_it_has_an_entry(|| prepared(labels), "returning");
     let middle = snapshot();
     (0..1000).for_each(|_| prepared(labels));

@@ -271,6 +271,7 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
     let (spans_full, traces_full) = super::traces::refused();
     let mut refused = vec![
         ("label_cap", sum(|block| block.refused.label_cap.get())),
+        ("label_lost", turnover::lost()),
         ("label_length", sum(|block| block.refused.label_length.get())),
         ("arena_full", sum(Block::refused_for_room)),
         ("thread_cap", no_block),

@@ -6,6 +6,8 @@
 //! Space-Saving: a newcomer without a counter takes the lowest one over, and with it, as its possible error, what that had.
 //! So whatever has more than one part in [`ROOM`] of the calls has a counter, and a count less its error was surely earned.
 //!
+//! Counts fade with time, at the rate at which `turnover` lets those of the values with entries fade.
+//!
 //! Fed are the misses of the threads' caches, each as one call, and one in [`SAMPLED`] of the hits that run as `other`,
 //! drawn at random, each as that many.
 
@@ -25,17 +27,17 @@ pub(crate) const SAMPLED: u64 = 256;
 static NEWCOMERS: Mutex<Newcomers> = Mutex::new(Newcomers {
     values: [const { Sketch { counters: Vec::new() } }; KINDS],
     sets: Sketch { counters: Vec::new() },
-    calls: 0,
+    calls: 0.0,
 });
 
-/// Those that knocked since the period began.
+/// Those that knocked.
 pub(crate) struct Newcomers {
     /// By kind: values without an entry.
     pub(crate) values: [Sketch; KINDS],
     /// Sets without a number, of which all values have entries.
     pub(crate) sets: Sketch,
     /// All their calls.
-    pub(crate) calls: u64,
+    pub(crate) calls: f64,
 }
 
 /// Space-Saving.
@@ -46,8 +48,8 @@ pub(crate) struct Sketch {
 #[derive(Default)]
 pub(crate) struct Counter {
     key: u64,
-    count: u64,
-    error: u64,
+    count: f64,
+    error: f64,
     pub(crate) newcomer: Newcomer,
 }
 
@@ -61,13 +63,13 @@ pub(crate) struct Newcomer {
 
 impl Counter {
     /// Calls that it surely had.
-    pub(crate) fn earned(&self) -> u64 {
+    pub(crate) fn earned(&self) -> f64 {
         self.count - self.error
     }
 }
 
 impl Sketch {
-    fn add(&mut self, key: u64, calls: u64, text: &str, ids: ValueIds) {
+    fn add(&mut self, key: u64, calls: f64, text: &str, ids: ValueIds) {
         let counter = match self.counters.iter().position(|counter| counter.key == key) {
             Some(known) => &mut self.counters[known],
             None => self.take(key, text),
@@ -82,7 +84,7 @@ impl Sketch {
             self.counters.len() - 1
         } else {
             let counts = self.counters.iter().map(|counter| counter.count).enumerate();
-            counts.min_by_key(|&(_, count)| count).map_or(0, |(place, _)| place)
+            counts.min_by(|(_, one), (_, other)| one.total_cmp(other)).map_or(0, |(place, _)| place)
         };
         let counter = &mut self.counters[place];
         counter.key = key;
@@ -100,16 +102,35 @@ impl Sketch {
 }
 
 impl Newcomers {
-    /// A new period begins.
-    pub(crate) fn clear(&mut self) {
-        self.values.iter_mut().chain([&mut self.sets]).for_each(|sketch| sketch.counters.clear());
-        self.calls = 0;
+    /// Time has passed: all counts are worth that part of what they were. What is worth nothing any more goes.
+    pub(crate) fn fade(&mut self, part: f64) {
+        for sketch in self.values.iter_mut().chain([&mut self.sets]) {
+            for counter in &mut sketch.counters {
+                counter.count *= part;
+                counter.error *= part;
+            }
+            sketch.counters.retain(|counter| counter.count > 0.5);
+        }
+        self.calls *= part;
+    }
+
+    /// Forgets one that need not knock any more.
+    pub(crate) fn forget(&mut self, kind: Option<usize>, newcomer: &Newcomer) {
+        let sketch = match kind {
+            Some(kind) => &mut self.values[kind],
+            None => &mut self.sets,
+        };
+        // The set that a value comes in may be another one by now.
+        sketch.counters.retain(|counter| {
+            counter.newcomer.text != newcomer.text || kind.is_none() && counter.newcomer.ids != newcomer.ids
+        });
     }
 }
 
 /// Counts a query that runs as `other`: `unknown` says which of its values have no entry, none of them that its set has
 /// no number. A thread that finds another one at it goes on: whoever is heavy comes again.
 pub(crate) fn knock(values: &[&str; KINDS], unknown: [bool; KINDS], ids: ValueIds, calls: u64) {
+    let calls = calls as f64;
     let Ok(mut newcomers) = NEWCOMERS.try_lock() else { return };
     newcomers.calls += calls;
     if unknown == [false; KINDS] {
@@ -153,12 +174,12 @@ mod tests {
             let mut sketch = Sketch { counters: Vec::new() };
             let mut truth = HashMap::<u64, u64>::new();
             for &key in &stream {
-                sketch.add(key, 1, &key.to_string(), [0; KINDS]);
+                sketch.add(key, 1.0, &key.to_string(), [0; KINDS]);
                 *truth.entry(key).or_default() += 1;
             }
-            prop_assert_eq!(sketch.counters.iter().map(|c| c.count).sum::<u64>(), stream.len() as u64);
+            prop_assert_eq!(sketch.counters.iter().map(|c| c.count).sum::<f64>(), stream.len() as f64);
             for counter in &sketch.counters {
-                let had = truth[&counter.key];
+                let had = truth[&counter.key] as f64;
                 prop_assert!(counter.earned() <= had && had <= counter.count);
                 prop_assert_eq!(&counter.newcomer.text, &counter.key.to_string());
             }

@@ -1,9 +1,9 @@
 //! Who has an entry while the caps are reached: heavy newcomers take those of values that do next to nothing.
 //!
-//! Whoever reads the label sets' figures looks first whether someone knocks (`newcomers`) that surely made [`HEAVY`] calls in
-//! this period. It gets the entry of the value that has fewest calls, if those are less than half its own; a value counts
-//! with its calls of this period, half those of the last, a quarter of those of the one before and so on, so that what was
-//! heavy is heavy for long. A value that queries run under at this instant is left alone.
+//! Whoever reads the label sets' figures looks first whether someone knocks (`newcomers`) that surely made [`HEAVY`] calls.
+//! It gets the entry of the value that has fewest, if those are less than half its own. Calls of both fade alike, by half in
+//! [`HALF_LIFE`], so that what was heavy is heavy for long and not for ever. A value that queries run under at this
+//! instant is left alone.
 //!
 //! Sets' numbers are never used for others, so there is an end to those for late ones; the fewer are left, the larger a part
 //! of all calls a newcomer must have made: one of a hundred left is given for a hundredth of them. A value that comes
@@ -22,30 +22,37 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::block::{Block, LabelFigures};
 use super::interner::{self, Interner, OTHER_VALUE, ValueId, ValueIds};
 use super::labels::{KINDS, LabelSet};
 use super::newcomers::{self, Newcomer, Newcomers, SAMPLED};
 
-/// Calls in a period without which no newcomer gets an entry: so many samples that it can't be by chance.
-const HEAVY: u64 = 8 * SAMPLED;
+/// Calls without which no newcomer gets an entry: so many samples that it can't be by chance.
+const HEAVY: f64 = (8 * SAMPLED) as f64;
 
-/// A period ends after so many calls of newcomers, or with the first that gets an entry.
-const PERIOD: u64 = 1 << 16;
+/// In what time calls come to be worth half.
+const HALF_LIFE: Duration = Duration::from_secs(600);
 
 /// Entries that change hands at one look at most, so that it takes no longer than a millisecond or so.
 const AT_ONCE: usize = 32;
 
 static TURNOVER: LazyLock<Mutex<Turnover>> = LazyLock::new(Mutex::default);
 
+/// Values that lost their entries so far.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Default)]
 struct Turnover {
-    /// Calls by number of the set when the period began.
+    /// When a look was last taken.
+    looked: Option<Instant>,
+    /// Calls by number of the set at that time.
     before: Vec<u64>,
-    /// What of the former periods' calls still counts, by kind and value.
-    history: [Vec<u64>; KINDS],
+    /// All calls so far, faded, by kind and value.
+    calls: [Vec<f64>; KINDS],
     /// Figures of numbers that are carried apart: what remains is a value's that came again.
     carried_off: HashMap<u32, LabelFigures>,
     /// What is carried apart, by what it is figures of.
@@ -89,6 +96,11 @@ pub(crate) fn read(blocks: &[&Block]) -> Reading {
     Reading { sets, losses: turnover.losses.clone() }
 }
 
+/// How many values have lost their entries to heavier ones so far; one that came again may do so again.
+pub(crate) fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
 fn lock() -> MutexGuard<'static, Turnover> {
     TURNOVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,7 +115,16 @@ struct Candidate {
     /// Of a value.
     kind: Option<usize>,
     newcomer: Newcomer,
-    calls: u64,
+    calls: f64,
+}
+
+/// What a look goes by.
+struct Look<'a> {
+    sums: &'a [LabelFigures],
+    /// All calls, faded.
+    all: f64,
+    /// The values that queries run under at this instant, by kind.
+    busy: [Vec<bool>; KINDS],
 }
 
 impl Turnover {
@@ -113,103 +134,128 @@ impl Turnover {
         if newcomers.calls < HEAVY && !returning {
             return;
         }
-        // Nobody who records waits for this lock but at the first sight of labels.
+        // Nobody who records waits for this lock but at the first sight of labels, or as a sample of those in `other`.
         let mut interner = interner::lock();
-        let mut calls = self.calls(&interner, sums);
-        let candidates = candidates(&newcomers, &interner, &calls);
-        if candidates.is_empty() && newcomers.calls < PERIOD {
+        newcomers.fade(self.fade());
+        self.count(&interner, sums);
+        let candidates = self.candidates(&newcomers, &interner);
+        if candidates.is_empty() {
             return;
         }
-        let all: u64 = (0..sums.len()).map(|number| self.since(number, sums)).sum();
-        let busy = busy(&interner, sums.len(), blocks);
+        // Each query has one value of each kind.
+        let all = self.calls[0].iter().sum();
+        let look = Look { sums, all, busy: busy(&interner, sums.len(), blocks) };
         for candidate in candidates.into_iter().take(AT_ONCE) {
-            self.admit(&mut interner, candidate, all, sums, &mut calls, &busy);
+            if self.admit(&mut interner, &candidate, &look) {
+                newcomers.forget(candidate.kind, &candidate.newcomer);
+            }
         }
-        newcomers.clear();
-        self.begin_period(&calls, sums);
     }
 
-    fn since(&self, number: usize, sums: &[LabelFigures]) -> u64 {
-        sums[number].calls.saturating_sub(self.before.get(number).copied().unwrap_or(0))
+    /// Lets the calls fade for the time since the last look; gives what part of them is left.
+    fn fade(&mut self) -> f64 {
+        let now = Instant::now();
+        let elapsed = self.looked.replace(now).map_or(Duration::ZERO, |looked| now - looked);
+        let part = (-elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2();
+        self.calls.iter_mut().flatten().for_each(|calls| *calls *= part);
+        part
     }
 
-    /// The period's calls, by kind and value.
-    fn calls(&self, interner: &Interner, sums: &[LabelFigures]) -> [Vec<u64>; KINDS] {
-        let mut calls: [Vec<u64>; KINDS] = std::array::from_fn(|kind| vec![0; interner.values(kind).count()]);
-        for (number, ids) in interner.sets().iter().enumerate().take(sums.len()) {
+    /// Adds the calls since the last look.
+    fn count(&mut self, interner: &Interner, sums: &[LabelFigures]) {
+        for (kind, calls) in self.calls.iter_mut().enumerate() {
+            calls.resize(interner.values(kind).count(), 0.0);
+        }
+        for (number, (ids, sum)) in interner.sets().iter().zip(sums).enumerate() {
+            let before = self.before.get(number).copied().unwrap_or(0);
             for (kind, &id) in ids.iter().enumerate() {
-                calls[kind][usize::from(id)] += self.since(number, sums);
+                self.calls[kind][usize::from(id)] += sum.calls.wrapping_sub(before) as f64;
             }
         }
-        calls
+        self.before = sums.iter().map(|sum| sum.calls).collect();
     }
 
-    /// Gives the candidate an entry, and what it needs, if that is to be had for its calls.
-    fn admit(
-        &mut self,
-        interner: &mut Interner,
-        candidate: Candidate,
-        all: u64,
-        sums: &[LabelFigures],
-        calls: &mut [Vec<u64>; KINDS],
-        busy: &[Vec<bool>; KINDS],
-    ) {
-        let left = interner.late_left() as u64;
-        let worth_a_number = left > 0 && candidate.calls >= all / left;
-        let ids = interner.meaning(candidate.newcomer.ids);
-        let Some(kind) = candidate.kind else {
-            // A set that has lost a value meanwhile is another set.
-            if worth_a_number && ids == candidate.newcomer.ids {
-                interner.add_late(ids);
+    /// Those that surely made enough calls, heaviest first.
+    fn candidates(&self, newcomers: &Newcomers, interner: &Interner) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        let sketches = newcomers.values.iter().enumerate().map(|(kind, sketch)| (Some(kind), sketch));
+        for (kind, sketch) in sketches.chain([(None, &newcomers.sets)]) {
+            let heavy = sketch.counters().iter().filter(|counter| counter.earned() >= HEAVY);
+            candidates.extend(heavy.map(|counter| Candidate {
+                kind,
+                newcomer: counter.newcomer.clone(),
+                calls: counter.earned(),
+            }));
+        }
+        // Values without an entry that queries still name by a number: of labels interned once, before they lost it.
+        for (kind, calls) in self.calls.iter().enumerate() {
+            for ((text, kept), &calls) in interner.values(kind).zip(calls) {
+                if !kept && calls >= HEAVY {
+                    let newcomer = Newcomer { text: text.into(), ids: [OTHER_VALUE; KINDS] };
+                    candidates.push(Candidate { kind: Some(kind), newcomer, calls });
+                }
             }
-            return;
+        }
+        candidates.sort_by(|one, other| other.calls.total_cmp(&one.calls));
+        candidates
+    }
+
+    /// Gives the candidate an entry, and what it needs, if that is to be had for its calls. Whether it is done with.
+    fn admit(&mut self, interner: &mut Interner, candidate: &Candidate, look: &Look<'_>) -> bool {
+        let left = interner.late_left() as f64;
+        let worth_a_number = left > 0.0 && candidate.calls >= look.all / left;
+        let Candidate { kind, newcomer, calls } = candidate;
+        let Some(kind) = *kind else {
+            // A set that has lost a value meanwhile is another set.
+            let is_the_same = interner.meaning(newcomer.ids) == newcomer.ids;
+            if is_the_same && worth_a_number {
+                interner.add_late(newcomer.ids);
+            }
+            return worth_a_number || !is_the_same;
         };
-        let (has_entry, known) = interner.value(kind, &candidate.newcomer.text);
-        if has_entry || known.is_none() && !worth_a_number {
-            return;
+        let (has_entry, known) = interner.value(kind, &newcomer.text);
+        if has_entry {
+            return true;
+        }
+        if known.is_none() && !worth_a_number {
+            return false;
         }
         if interner.is_full(kind) {
-            let Some(victim) = self.idlest(interner, kind, candidate.calls / 2, &calls[kind], &busy[kind])
-            else {
-                return;
+            let Some(victim) = self.idlest(interner, kind, calls / 2.0, &look.busy[kind]) else {
+                return false;
             };
             self.drop_value(interner, kind, victim);
         }
         if let Some(id) = known {
-            self.carry(interner, kind, id, sums);
+            self.carry(interner, kind, id, look.sums);
         }
-        let id = interner.keep(kind, &candidate.newcomer.text);
+        let id = interner.keep(kind, &newcomer.text);
         interner.publish(kind, id);
-        calls[kind].resize(calls[kind].len().max(usize::from(id) + 1), 0);
-        // Its calls as a newcomer are its own, so that it is not the next to go.
-        calls[kind][usize::from(id)] = candidate.calls;
+        // What it made as a newcomer is its own, so that it is not the next to go.
+        let of_kind = &mut self.calls[kind];
+        of_kind.resize(of_kind.len().max(usize::from(id) + 1), 0.0);
+        of_kind[usize::from(id)] = *calls;
         if worth_a_number {
             // A value that the set had may have lost its entry in this very look.
-            let mut ids = interner.meaning(candidate.newcomer.ids);
+            let mut ids = interner.meaning(newcomer.ids);
             ids[kind] = id;
             interner.add_late(ids);
         }
+        true
     }
 
     /// The value with the fewest calls that has an entry, if it has no more than that many.
-    fn idlest(
-        &self,
-        interner: &Interner,
-        kind: usize,
-        most: u64,
-        calls: &[u64],
-        busy: &[bool],
-    ) -> Option<ValueId> {
-        let history = |id: usize| self.history[kind].get(id).copied().unwrap_or(0);
+    fn idlest(&self, interner: &Interner, kind: usize, most: f64, busy: &[bool]) -> Option<ValueId> {
         interner
             .values(kind)
+            .zip(&self.calls[kind])
             .enumerate()
             .skip(usize::from(OTHER_VALUE) + 1)
-            .filter(|&(id, (_, kept))| kept && !busy.get(id).copied().unwrap_or(false))
-            .map(|(id, _)| (history(id) + calls.get(id).copied().unwrap_or(0), id as ValueId))
-            .min()
-            .filter(|&(calls, _)| calls <= most)
-            .map(|(_, id)| id)
+            .filter(|&(id, ((_, kept), &calls))| {
+                kept && calls <= most && !busy.get(id).copied().unwrap_or(false)
+            })
+            .min_by(|(_, (_, one)), (_, (_, other))| one.total_cmp(other))
+            .map(|(id, _)| id as ValueId)
     }
 
     /// A value loses its entry: rules 1 and 3.
@@ -219,9 +265,9 @@ impl Turnover {
         if let Some((text, _)) = interner.values(kind).nth(usize::from(id)) {
             *self.losses[kind].entry(text).or_default() += 1;
         }
-        if let Some(history) = self.history[kind].get_mut(usize::from(id)) {
-            *history = 0;
-        }
+        LOST.fetch_add(1, Ordering::Relaxed);
+        // To get it again it must become heavy anew.
+        self.calls[kind][usize::from(id)] = 0.0;
         for (ids, figures) in std::mem::take(&mut self.carried) {
             add(self.carried.entry(interner.meaning(ids)).or_default(), &figures);
         }
@@ -239,42 +285,6 @@ impl Turnover {
             }
         }
     }
-
-    fn begin_period(&mut self, calls: &[Vec<u64>; KINDS], sums: &[LabelFigures]) {
-        for (history, calls) in self.history.iter_mut().zip(calls) {
-            history.resize(calls.len(), 0);
-            for (history, calls) in history.iter_mut().zip(calls) {
-                *history = (*history + calls) / 2;
-            }
-        }
-        self.before = sums.iter().map(|sum| sum.calls).collect();
-    }
-}
-
-/// Those that surely made enough calls in the period, heaviest first.
-fn candidates(newcomers: &Newcomers, interner: &Interner, calls: &[Vec<u64>; KINDS]) -> Vec<Candidate> {
-    let mut candidates = Vec::new();
-    let sketches = newcomers.values.iter().enumerate().map(|(kind, sketch)| (Some(kind), sketch));
-    for (kind, sketch) in sketches.chain([(None, &newcomers.sets)]) {
-        candidates.extend(
-            sketch.counters().iter().filter(|counter| counter.earned() >= HEAVY).map(|counter| Candidate {
-                kind,
-                newcomer: counter.newcomer.clone(),
-                calls: counter.earned(),
-            }),
-        );
-    }
-    // Values without an entry that queries still name by a number: of labels interned once, before they lost it.
-    for (kind, calls) in calls.iter().enumerate() {
-        for (id, (text, kept)) in interner.values(kind).enumerate() {
-            if !kept && calls[id] >= HEAVY {
-                let newcomer = Newcomer { text: text.into(), ids: [OTHER_VALUE; KINDS] };
-                candidates.push(Candidate { kind: Some(kind), newcomer, calls: calls[id] });
-            }
-        }
-    }
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.calls));
-    candidates
 }
 
 /// The values that queries run under at this instant, by kind: those that began on a thread and those that wait.
