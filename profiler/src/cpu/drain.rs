@@ -1,13 +1,13 @@
 //! The thread that empties the ring while a profile runs, and sums up samples that are alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::handler;
 use super::ring::{Ring, Sample};
 use super::rung::Rung;
-use crate::profile::Raw;
+use crate::profile::{Context, KERNEL_NOT_PERMITTED, Raw};
 use crate::unwind;
 
 /// Between two looks. The ring holds several times what is sampled meanwhile.
@@ -19,23 +19,30 @@ const LOOKS: u32 = 5;
 /// Frames of different stacks that a profile keeps, 8 MiB. Samples of further stacks count by their labels alone.
 const MAX_FRAMES: usize = 1 << 20;
 
+/// Different stacks and contexts that a profile keeps, 16 MiB. Of further samples thread and trace are left out.
+const MAX_SUMS: usize = 1 << 17;
+
 /// What a session gathered.
 #[derive(Default)]
 pub(super) struct Gathered {
+    /// Whether samples can't fall into the kernel: what a sample weighs beyond what the trigger has seen is time there.
+    blind_to_kernel: bool,
     stacks: HashMap<Box<[u64]>, u32>,
     frames: usize,
     /// Samples and nanoseconds by stack and context.
-    sums: HashMap<(u32, (u32, u32)), [i64; 2]>,
+    sums: HashMap<(u32, Context), [i64; 2]>,
     pub(super) complete: u64,
     /// Samples whose stack was not kept.
     pub(super) stack_cap: u64,
+    /// Samples without their thread and trace.
+    pub(super) context_cap: u64,
     /// Threads that could not be given a trigger.
     pub(super) threads_missed: u64,
 }
 
 /// Drains until told to stop or left alone.
 pub(super) fn run(mut rung: Rung, stop: &Receiver<()>) -> Gathered {
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { blind_to_kernel: rung.blind_to_kernel(), ..Gathered::default() };
     let mut look = 0;
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(INTERVAL) {
         look = (look + 1) % LOOKS;
@@ -58,10 +65,23 @@ impl Gathered {
 
     fn add(&mut self, sample: &Sample) {
         let stack = self.stack(&sample.frames[..sample.depth]);
-        let [samples, ns] = self.sums.entry((stack, sample.context)).or_default();
-        *samples += 1;
-        *ns += sample.weight as i64;
+        let seen = if self.blind_to_kernel { sample.weight.min(sample.seen) } else { sample.weight };
+        self.sum(stack, sample.context, [1, seen as i64]);
+        if seen < sample.weight {
+            let kernel = self.stack(&[KERNEL_NOT_PERMITTED]);
+            self.sum(kernel, sample.context, [0, (sample.weight - seen) as i64]);
+        }
         self.complete += u64::from(sample.complete);
+    }
+
+    fn sum(&mut self, stack: u32, mut context: Context, values: [i64; 2]) {
+        if self.sums.len() >= MAX_SUMS && !self.sums.contains_key(&(stack, context)) {
+            (context.thread, context.trace) = Default::default();
+            self.context_cap += 1;
+        }
+        let sum = self.sums.entry((stack, context)).or_default();
+        sum[0] += values[0];
+        sum[1] += values[1];
     }
 
     /// The number of a stack; that of the empty one if there is no room for it.
@@ -78,16 +98,27 @@ impl Gathered {
         self.stack(&[])
     }
 
-    /// The sums, with their stacks.
+    /// The sums, with their stacks. Of traces those are named that were kept.
     pub(super) fn into_raw(self) -> Vec<Raw> {
         let mut stacks: Vec<_> = self.stacks.into_iter().collect();
         stacks.sort_by_key(|&(_, number)| number);
+        let kept: HashSet<u128> = stagelight::recent_traces().iter().map(|trace| trace.trace_id).collect();
+        let mut sums: HashMap<(u32, Context), [i64; 2]> = HashMap::new();
+        for ((stack, mut context), values) in self.sums {
+            let [high, low] = context.trace;
+            if !kept.contains(&(u128::from(high) << 64 | u128::from(low))) {
+                context.trace = [0, 0];
+            }
+            let sum = sums.entry((stack, context)).or_default();
+            sum[0] += values[0];
+            sum[1] += values[1];
+        }
         let raw = |((stack, context), values): ((u32, _), _)| Raw {
             stack: stacks[stack as usize].0.clone(),
             context,
             values,
         };
-        self.sums.into_iter().map(raw).collect()
+        sums.into_iter().map(raw).collect()
     }
 }
 
@@ -100,8 +131,14 @@ mod tests {
     fn stacks_beyond_the_cap_keep_their_time_and_their_labels() {
         let mut gathered = Gathered::default();
         let samples = (MAX_FRAMES / DEPTH) as u64 + 10;
-        let mut sample =
-            Sample { context: (1, 2), weight: 3, complete: true, depth: DEPTH, frames: [7; DEPTH] };
+        let mut sample = Sample {
+            context: Context::of((1, 2)),
+            weight: 3,
+            seen: 3,
+            complete: true,
+            depth: DEPTH,
+            frames: [7; DEPTH],
+        };
         for number in 0..samples {
             sample.frames[0] = number;
             gathered.add(&sample);
@@ -110,6 +147,33 @@ mod tests {
         let raw = gathered.into_raw();
         assert_eq!(raw.iter().map(|raw| raw.values[1]).sum::<i64>(), 3 * samples as i64);
         let without: Vec<_> = raw.iter().filter(|raw| raw.stack.is_empty()).collect();
-        assert_eq!((without.len(), without[0].values, without[0].context), (1, [10, 30], (1, 2)));
+        assert_eq!(
+            (without.len(), without[0].values, without[0].context),
+            (1, [10, 30], Context::of((1, 2)))
+        );
+    }
+
+    #[test]
+    fn time_in_a_kernel_that_is_not_seen_has_a_frame_of_its_own() {
+        let mut sample = Sample {
+            context: Context::of((1, 2)),
+            weight: 30,
+            seen: 10,
+            complete: true,
+            depth: 1,
+            frames: [7; DEPTH],
+        };
+        for (blind_to_kernel, expected) in
+            [(false, vec![(7, [2, 35])]), (true, vec![(7, [2, 15]), (u64::MAX, [0, 20])])]
+        {
+            let mut gathered = Gathered { blind_to_kernel, ..Gathered::default() };
+            (sample.weight, sample.seen) = (30, 10);
+            gathered.add(&sample);
+            (sample.weight, sample.seen) = (5, 10);
+            gathered.add(&sample);
+            let mut raw: Vec<_> = gathered.into_raw().iter().map(|raw| (raw.stack[0], raw.values)).collect();
+            raw.sort_unstable();
+            assert_eq!(raw, expected);
+        }
     }
 }

@@ -12,15 +12,18 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::profile::Context;
+
 /// Frames a sample holds. What is deeper is cut and counts as incomplete.
 pub(super) const MAX_FRAMES: usize = 250;
 
 /// One sample, as the handler takes it.
 pub(super) struct Sample {
-    /// What the thread was in: stage number and label set.
-    pub(super) context: (u32, u32),
+    pub(super) context: Context,
     /// CPU time in nanoseconds that the sample stands for.
     pub(super) weight: u64,
+    /// As much of it as the trigger has seen: a period, and one more for each sample that was refused before it.
+    pub(super) seen: u64,
     /// Whether the walk reached the thread's start.
     pub(super) complete: bool,
     pub(super) depth: usize,
@@ -47,8 +50,9 @@ impl Ring {
         let empty = |turn| Slot {
             turn: AtomicUsize::new(turn),
             sample: UnsafeCell::new(Sample {
-                context: (0, 0),
+                context: Context::default(),
                 weight: 0,
+                seen: 0,
                 complete: false,
                 depth: 0,
                 frames: [0; MAX_FRAMES],

@@ -53,6 +53,11 @@ impl Rung {
         }
     }
 
+    /// Whether samples can't fall into the kernel.
+    pub(super) fn blind_to_kernel(&self) -> bool {
+        matches!(self, Rung::Perf(perf) if perf.user_only())
+    }
+
     /// Looks after threads that came and went. Called every few milliseconds.
     pub(super) fn tend(&mut self) {
         match self {

@@ -159,6 +159,7 @@ impl Session {
             dropped: vec![
                 ("ring_full", totals.ring_full - self.totals_at_start.ring_full),
                 ("stack_cap", gathered.stack_cap),
+                ("context_cap", gathered.context_cap),
                 ("threads_missed", gathered.threads_missed),
             ],
             cpu_time: Duration::from_nanos(cpu_end_ns.saturating_sub(self.cpu_start_ns)),

@@ -10,7 +10,7 @@ use super::activation::{self, Active};
 use super::dump::{self, Dump};
 use super::{allocator_frames, jemalloc, pseudo_frame};
 use crate::error::Error;
-use crate::profile::{Kind, Profile, ProfileStats, Raw};
+use crate::profile::{Context, Kind, Profile, ProfileStats, Raw};
 
 /// Objects and bytes by stack and context.
 type Sums = HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>;
@@ -121,7 +121,11 @@ impl Live {
 }
 
 fn finish(kind: Kind, sums: Sums, stats: ProfileStats, lines: bool) -> Profile {
-    let raw = sums.into_iter().map(|((stack, context), values)| Raw { stack, context, values });
+    let raw = sums.into_iter().map(|((stack, context), values)| Raw {
+        stack,
+        context: Context::of(context),
+        values,
+    });
     let mut profile = Profile::new(kind, raw.collect(), stats, lines);
     allocator_frames::trim(&mut profile);
     profile

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{LABELS, Labels, Location, Profile};
+use super::{LABELS, Labels, Location, Profile, WITHIN};
 
 impl Profile {
     /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
@@ -19,7 +19,8 @@ impl Profile {
 
     /// The same profile with each stack rooted in the value of a label, one of [`LABELS`], so that a flame graph
     /// shows who burns what. Applied twice, the later label is the outer one:
-    /// `by_label("stage").by_label("tenant")` shows tenants, their stages, and the stacks in them.
+    /// `by_label("stage").by_label("tenant")` shows tenants, their stages, and the stacks in them. A `path` is a root for
+    /// each of its stages.
     #[must_use]
     pub fn by_label(&self, label: &str) -> Profile {
         let mut profile = self.clone();
@@ -30,12 +31,19 @@ impl Profile {
                 "" => "(none)",
                 value => value,
             };
-            let next = profile.locations.len() as u32;
-            let root = *roots.entry(format!("{label}: {value}")).or_insert_with_key(|name| {
-                profile.locations.push(Location::label(name));
-                next
-            });
-            sample.stack.push(root);
+            // A path is a root for each of its stages, so that stages nest as they do in the program.
+            let (label, parts) = match label {
+                "path" => ("stage", value.split(WITHIN).collect()),
+                _ => (label, vec![value]),
+            };
+            for part in parts.iter().rev() {
+                let next = profile.locations.len() as u32;
+                let root = *roots.entry(format!("{label}: {part}")).or_insert_with_key(|name| {
+                    profile.locations.push(Location::label(name));
+                    next
+                });
+                sample.stack.push(root);
+            }
         }
         profile
     }

@@ -5,19 +5,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use stagelight::LabelKind;
-
 use crate::symbolize::{self, Frame, Mapping, Symbols};
 
+mod context;
 mod cut;
 mod diff;
 mod merge;
 
+pub use context::LABELS;
+pub(crate) use context::{Context, Labels, WITHIN};
 pub use diff::Diff;
 
-/// The labels that a sample carries: the stage that it was taken in, the stage's component, and those of the
-/// query.
-pub const LABELS: [&str; 6] = ["stage", "component", "statement", "tenant", "user", "database"];
+use context::Resolver;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +49,12 @@ impl Kind {
     }
 }
 
-/// A sum of samples as a profiler takes them: addresses, and numbers of the stage and the label set.
+/// A sum of samples as a profiler takes them: addresses and numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
     /// Innermost first.
     pub(crate) stack: Box<[u64]>,
-    pub(crate) context: (u32, u32),
+    pub(crate) context: Context,
     pub(crate) values: [i64; 2],
 }
 
@@ -63,7 +62,7 @@ pub(crate) struct Raw {
 #[derive(Clone, Debug)]
 pub struct ProfileStats {
     /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user` (user code alone is interrupted;
-    /// time in the kernel counts with the sample after it) or `ctimer` for CPU; `jemalloc` for the heap.
+    /// time in the kernel is a frame `[kernel, not permitted]` with the labels of the sample after it) or `ctimer` for CPU; `jemalloc` for the heap.
     pub rung: String,
     /// Why better ways were not taken.
     pub rungs_refused: Vec<String>,
@@ -72,7 +71,7 @@ pub struct ProfileStats {
     /// Those whose stack reaches the thread's start.
     pub complete_stacks: u64,
     /// What is missing, by cause: samples that were taken and not kept (`ring_full`), stacks of samples that count by
-    /// their labels alone (`stack_cap`), threads that could not be sampled (`threads_missed`).
+    /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be sampled (`threads_missed`).
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,
@@ -111,8 +110,14 @@ pub(crate) struct Location {
     pub(crate) named: bool,
 }
 
+/// The "address" of time in the kernel where samples may not fall into it. No address is like it.
+pub(crate) const KERNEL_NOT_PERMITTED: u64 = u64::MAX;
+
 impl Location {
     fn new(address: u64, Symbols { mapping, mut frames }: Symbols) -> Self {
+        if address == KERNEL_NOT_PERMITTED {
+            frames = vec![Frame::named("[kernel, not permitted]")];
+        }
         let named = !frames.is_empty();
         if !named {
             // The same in each run, as the address itself is not.
@@ -144,9 +149,6 @@ pub(crate) struct Sample {
     pub(crate) values: [i64; 2],
 }
 
-/// Values in the order of [`LABELS`], empty if absent. Shared by the samples of one context.
-pub(crate) type Labels = Arc<[String; LABELS.len()]>;
-
 impl Profile {
     /// Symbolizes what a profiler took, with `lines` by its debug information too. Slow: reads the program's symbols.
     pub(crate) fn new(kind: Kind, raw: Vec<Raw>, stats: ProfileStats, lines: bool) -> Self {
@@ -158,10 +160,10 @@ impl Profile {
             addresses.iter().zip(0..).map(|(&address, index)| (address, index)).collect();
         let locations = addresses.iter().zip(symbols);
         let locations = locations.map(|(&address, symbols)| Location::new(address, symbols)).collect();
-        let mut labels: HashMap<(u32, u32), Labels> = HashMap::new();
+        let mut labels = Resolver::default();
         let sample = |Raw { stack, context, values }| Sample {
             stack: stack.iter().map(|address| index[address]).collect(),
-            labels: Arc::clone(labels.entry(context).or_insert_with(|| resolve(context))),
+            labels: labels.resolve(context),
             values,
         };
         let samples = raw.into_iter().map(sample).collect();
@@ -191,13 +193,6 @@ impl Profile {
     pub fn total(&self) -> i64 {
         self.samples.iter().map(|sample| sample.values[1]).sum()
     }
-}
-
-fn resolve((stage, set): (u32, u32)) -> Labels {
-    let (component, stage) = stagelight::__private::stage_by_id(stage);
-    let set = stagelight::__private::label_set(set);
-    let [statement, tenant, user, database] = LabelKind::ALL.map(|kind| set.get(kind));
-    Arc::new([stage, component, statement, tenant, user, database].map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -231,7 +226,9 @@ pub(crate) mod tests {
             location(0x20_0444, &library, Vec::new()),
         ];
         let labels = |tenant: &str| -> Labels {
-            Arc::new(["step", "engine", "select \"a\";\nb", tenant, "", ""].map(str::to_owned))
+            let values =
+                ["step", "engine", "select \"a\";\nb", tenant, "", "", "execute > step", "worker", ""];
+            Arc::new(values.map(str::to_owned))
         };
         let samples = vec![
             Sample { stack: vec![0, 1, 2], labels: labels("acme"), values: [3, 3_000_000] },

@@ -22,6 +22,7 @@ use super::lines::{Lines, reserve};
 use super::octaves::{COARSE, FINE};
 use super::spans::SpanRing;
 use super::stage::MAX_STAGES;
+use super::thread::Sampled;
 
 /// Stages that a thread's path names. Deeper ones are counted and timed like all others; samplers see the last one that
 /// the path has room for.
@@ -242,6 +243,23 @@ impl Block {
         let stage =
             depth.checked_sub(1).map_or(0, |last| self.path[last.min(PATH - 1)].load(Ordering::Relaxed));
         (stage, self.labels())
+    }
+
+    /// Owner only, its signal handlers included: see [`sampled`](super::thread::sampled).
+    #[inline]
+    pub(crate) fn sampled(&self, path: &mut [u16]) -> Sampled {
+        let depth = self.depth() as usize;
+        for (place, stage) in path.iter_mut().zip(&self.path).take(depth) {
+            *place = stage.load(Ordering::Relaxed) as u16;
+        }
+        let room = path.len();
+        if let Some(last) = path.last_mut()
+            && depth > room
+        {
+            *last = self.current().0 as u16;
+        }
+        let trace = self.spans.ids().map_or([0, 0], |ids| ids.trace);
+        Sampled { depth: depth.min(room), labels: self.labels(), trace }
     }
 
     /// The owner's thread id, the stages that it is in, outermost first, its label set, and for how many nanoseconds its

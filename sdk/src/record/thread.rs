@@ -75,3 +75,24 @@ fn first_touch() -> Option<&'static Block> {
 pub fn current() -> (u32, u32) {
     present().map_or((0, 0), Block::current)
 }
+
+/// What a sampler is told of the calling thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sampled {
+    /// Stages that the thread is in.
+    pub depth: usize,
+    /// The number of the label set, 0 for none.
+    pub labels: u32,
+    /// The id of the trace that the thread's query may leave, zeros if it leaves none.
+    pub trace: [u64; 2],
+}
+
+/// What the calling thread is in, with the stages' numbers written to `path`, outermost first; if there are more than it
+/// has room for, the last of it is the innermost.
+///
+/// Async-signal-safe: loads and arithmetic, no lock, no allocation.
+#[must_use]
+#[inline]
+pub fn sampled(path: &mut [u16]) -> Sampled {
+    present().map_or(Sampled::default(), |block| block.sampled(path))
+}

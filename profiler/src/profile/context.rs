@@ -1,0 +1,84 @@
+//! What a thread was in as a sample was taken: numbers as the recorder gives them, and what they stand for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stagelight::LabelKind;
+
+/// The labels that a sample carries: the innermost stage that it was taken in and that stage's component, those of the query,
+/// all stages from the outermost in, and, of CPU samples, the thread's name and the query's trace, if that was kept.
+pub const LABELS: [&str; 9] =
+    ["stage", "component", "statement", "tenant", "user", "database", "path", "thread", "trace"];
+
+/// What parts the stages of a path.
+pub(crate) const WITHIN: &str = " > ";
+
+/// Values in the order of [`LABELS`], empty if absent. Shared by the samples of one context.
+pub(crate) type Labels = Arc<[String; LABELS.len()]>;
+
+/// Stages that a sample names. Of a deeper path the outer ones and the innermost.
+pub(crate) const PATH: usize = 24;
+
+/// What a sample's thread was in. Plain words, which a signal handler can write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Context {
+    /// Numbers of the stages, outermost first.
+    pub(crate) path: [u16; PATH],
+    pub(crate) depth: u16,
+    /// The label set.
+    pub(crate) labels: u32,
+    /// The thread's name as the kernel knows it, up to the first 0.
+    pub(crate) thread: [u8; 16],
+    /// The id of the trace that is being taken, or zeros.
+    pub(crate) trace: [u64; 2],
+}
+
+impl Context {
+    /// In this stage and label set, or in none where they are 0, and no more.
+    pub(crate) fn of((stage, labels): (u32, u32)) -> Self {
+        let mut context = Self { labels, depth: u16::from(stage != 0), ..Self::default() };
+        context.path[0] = stage as u16;
+        context
+    }
+
+    fn stages(&self) -> &[u16] {
+        &self.path[..usize::from(self.depth).min(PATH)]
+    }
+}
+
+/// Makes labels of contexts, and remembers what it made of their parts.
+#[derive(Default)]
+pub(crate) struct Resolver {
+    known: HashMap<Context, Labels>,
+}
+
+impl Resolver {
+    pub(crate) fn resolve(&mut self, context: Context) -> Labels {
+        Arc::clone(self.known.entry(context).or_insert_with(|| Arc::new(resolve(&context))))
+    }
+}
+
+fn resolve(context: &Context) -> [String; LABELS.len()] {
+    let stages: Vec<(&str, &str)> =
+        context.stages().iter().map(|&stage| stagelight::__private::stage_by_id(stage.into())).collect();
+    let (component, stage) = stages.last().copied().unwrap_or_default();
+    let path = stages.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(WITHIN);
+    let set = stagelight::__private::label_set(context.labels);
+    let [statement, tenant, user, database] = LabelKind::ALL.map(|kind| set.get(kind).to_owned());
+    let thread: Vec<u8> = context.thread.iter().copied().take_while(|&byte| byte != 0).collect();
+    let trace = match context.trace {
+        [0, 0] => String::new(),
+        [high, low] => format!("{high:016x}{low:016x}"),
+    };
+    [
+        stage.to_owned(),
+        component.to_owned(),
+        statement,
+        tenant,
+        user,
+        database,
+        path,
+        String::from_utf8_lossy(&thread).into_owned(),
+        trace,
+    ]
+}

@@ -1,0 +1,105 @@
+//! What a CPU sample knows: its stages from the outermost in, its thread, and its query's trace, against a truth that the test
+//! controls.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::time::{Duration, Instant};
+
+use stagelight::{TraceSettings, query, stage};
+use stagelight_profiler::{Profile, cpu};
+use stagelight_tests::{burn, child, is_child, succeed, thread_cpu_ns};
+
+#[query(name = "labels.query", key = "labels", tenant = tenant)]
+fn ask(tenant: &str, ns: u64) {
+    outer(ns);
+}
+
+#[stage(name = "labels.outer")]
+fn outer(ns: u64) {
+    inner(ns / 2);
+    burn(ns / 2);
+}
+
+#[stage(name = "labels.inner")]
+fn inner(ns: u64) {
+    burn(ns);
+}
+
+/// Burns some milliseconds a query until the time is over; the CPU time that it took.
+fn work(tenant: &str, wall: Duration) -> u64 {
+    let (start, cpu) = (Instant::now(), thread_cpu_ns());
+    while start.elapsed() < wall {
+        ask(tenant, 6_400_000);
+    }
+    thread_cpu_ns() - cpu
+}
+
+fn share(profile: &Profile, label: &str, value: &str) -> f64 {
+    profile.filter(label, value).total() as f64 / profile.total() as f64
+}
+
+#[test]
+fn samples_know_their_path_their_thread_and_their_trace() {
+    if !is_child() {
+        for rung in ["auto", "ctimer"] {
+            let mut child = child("samples_know_their_path_their_thread_and_their_trace");
+            succeed(child.env("STAGELIGHT_CPU_RUNG", rung));
+        }
+        return;
+    }
+    let traces = Some(TraceSettings { head: 1.0, slow: None });
+    let collector = stagelight::collector().every(Duration::from_millis(50)).traces(traces).start().unwrap();
+    let session = cpu().hz(499).start().unwrap();
+    let cpu: Vec<u64> = std::thread::scope(|scope| {
+        let threads = ["left", "right"].map(|name| {
+            let work = move || work(name, Duration::from_secs(1));
+            std::thread::Builder::new().name(format!("burn-{name}")).spawn_scoped(scope, work).unwrap()
+        });
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    let profile = session.stop().unwrap();
+    let whole = profile.filter("statement", "labels");
+    let truth = cpu.iter().sum::<u64>() as f64;
+    let all = whole.total() as f64 / truth;
+    assert!((0.9..1.1).contains(&all), "{all} of the CPU time is the query's");
+
+    // Three standard errors of a half, and what a busy machine adds.
+    let allowed = 1.5 / (whole.stats().samples as f64).sqrt() + 0.05;
+    for path in ["labels.query > labels.outer", "labels.query > labels.outer > labels.inner"] {
+        let share = share(&whole, "path", path);
+        assert!((share - 0.5).abs() < allowed, "{path} {share}");
+    }
+    for (name, cpu) in ["left", "right"].into_iter().zip(cpu) {
+        let (found, truth) = (share(&whole, "thread", &format!("burn-{name}")), cpu as f64 / truth);
+        assert!((found - truth).abs() < allowed, "{name} {found} {truth}");
+        // A thread works for its tenant alone.
+        let other = if name == "left" { "right" } else { "left" };
+        assert!(whole.filter("thread", &format!("burn-{name}")).filter("tenant", other).is_empty());
+    }
+    // As a flame graph's roots, a path is its stages.
+    let mut folded = Vec::new();
+    whole.by_label("path").write_folded(&mut folded).unwrap();
+    let folded = String::from_utf8(folded).unwrap();
+    assert!(folded.contains("stage: labels.query;stage: labels.outer;stage: labels.inner;"), "{folded}");
+
+    // Of the latest traces, the samples that were taken in them, and of no other.
+    let kept = stagelight::recent_traces();
+    let (mut sampled, mut heavy) = (0, 0);
+    for (trace, ns) in profile.label_totals("trace") {
+        if trace.is_empty() {
+            continue;
+        }
+        let of = kept.iter().find(|kept| format!("{:032x}", kept.trace_id) == trace);
+        let duration = of.expect("a trace that was kept").spans[0].duration.as_nanos() as i64;
+        // A sample weighs what its thread burned since the one before, which may lie before the trace; a timer's may come
+        // late and for many.
+        heavy += usize::from(ns > duration + 2 * profile.stats().period);
+        assert_eq!(profile.filter("trace", &trace).label_totals("statement")[0].0, "labels");
+        sampled += 1;
+    }
+    assert!(
+        sampled > 50 && heavy * 5 < sampled,
+        "{sampled} traces have samples, {heavy} more than they took"
+    );
+    collector.stop();
+}
