@@ -27,7 +27,7 @@
 //! thread itself (`perf-sigtrap`), or, where a container forbids `perf_event_open`, a timer on the thread's CPU clock
 //! (`ctimer`). The highest that works is taken and named in the profile. Stacks are walked in the signal handler by the
 //! unwind tables that every binary has, so a stock release build gives whole stacks through Rust and C: no frame pointers
-//! and no debug information are needed. Names come from the symbol table: don't strip it.
+//! and no debug information are needed.
 //!
 //! While no profile runs there is no event, no timer and no thread.
 //!
@@ -35,6 +35,28 @@
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
 //! a program that wants another turns the feature off.
+//!
+//! # Names
+//! Names come from the symbol table. Files, lines and inlined functions are there on request
+//! ([`CpuBuilder::lines`], [`HeapBuilder::lines`]) if the program has debug information, of which line tables are enough.
+//! A stripped program's profile has addresses, mappings and build ids: the program `stagelight symbolize` (package
+//! `stagelight-cli`) fills in the rest from the unstripped program, on whatever machine that is.
+//!
+//! # Cutting and comparing
+//! What was taken once can be looked at from many sides: [`Profile::filter`] keeps the samples of one tenant, statement or
+//! stage, [`Profile::by_label`] roots stacks in labels, [`Profile::label_totals`] sums up, [`Profile::merge`] adds
+//! profiles, and [`Profile::diff`] compares two.
+//!
+//! # Formats
+//! | call | for |
+//! | --- | --- |
+//! | [`write_pprof`](Profile::write_pprof) | `go tool pprof` and what else reads it |
+//! | [`write_flamegraph`](Profile::write_flamegraph), [`write_icicle`](Profile::write_icicle) | a browser |
+//! | [`Diff::write_flamegraph`], [`Diff::write_base_flamegraph`] | a browser: what two profiles differ in |
+//! | [`write_top`](Profile::write_top) | a terminal |
+//! | [`write_folded`](Profile::write_folded) | scripts |
+//! | [`write_speedscope`](Profile::write_speedscope) | <https://www.speedscope.app> |
+//! | [`write_firefox`](Profile::write_firefox) | <https://profiler.firefox.com> |
 //!
 //! # Your responsibilities
 //! - The CPU profiler owns `SIGTRAP` and `SIGPROF` once it ran, and passes on those that aren't its own. Don't replace

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use inferno::flamegraph;
+use inferno::flamegraph::{self, color::StrokeColor};
 
 use super::flamegraph::{options, write_empty};
 use super::units::Unit;
@@ -50,6 +50,9 @@ impl Diff {
         let subtitle = format!("{base} before, {new} after; red grew, blue shrank, white stayed");
         let mut options = options(title, subtitle);
         options.negate_differentials = of_base;
+        options.min_width = 0.1;
+        // Most frames are white, as the paper is.
+        options.stroke_color = StrokeColor::Color((210, 210, 210).into());
         // Not scaled: changes in per cent would not be.
         options.count_name = match shown.kind.unit() {
             Unit::Nanoseconds => "\u{b5}s".into(),

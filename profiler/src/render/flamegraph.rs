@@ -71,7 +71,8 @@ pub(super) fn options(title: String, subtitle: String) -> Options<'static> {
     options.colors = Palette::Multi(MultiPalette::Rust);
     options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
     options.deterministic = true;
-    options.font_type = "ui-sans-serif, system-ui, sans-serif".into();
+    // One family: a list would be quoted as one name, which no font has.
+    options.font_type = "sans-serif".into();
     options.min_width = 0.05;
     options
 }

@@ -34,6 +34,10 @@ impl Profile {
             let weight = |row: &Row<'_>| (row.flat.unsigned_abs(), row.cum.unsigned_abs());
             rows.sort_by(|a, b| weight(b).cmp(&weight(a)).then_with(|| a.name.cmp(b.name)));
         }
+        // Outer labels above inner ones.
+        let root =
+            |row: &Row<'_>| self.roots.iter().position(|label| row.name.starts_with(&format!("{label}: ")));
+        labels.sort_by_key(root);
         let all = functions.len();
         labels.truncate(LABEL_ROWS);
         functions.truncate(ROWS);

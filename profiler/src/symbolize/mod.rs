@@ -91,10 +91,15 @@ pub fn in_file(file: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
 }
 
 /// One kind of address.
-type Kind = for<'a> fn(&'a [u64]) -> Input<&'a [u64]>;
+type AddressKind = for<'a> fn(&'a [u64]) -> Input<&'a [u64]>;
 
 /// The frames at each address by two sources: the symbol table alone, and with the debug information.
-fn look_up([table, debug]: [Source<'_>; 2], kind: Kind, addresses: &[u64], lines: bool) -> Vec<Vec<Frame>> {
+fn look_up(
+    [table, debug]: [Source<'_>; 2],
+    kind: AddressKind,
+    addresses: &[u64],
+    lines: bool,
+) -> Vec<Vec<Frame>> {
     // Made anew each time, so that the memory of the parsed symbols is given back.
     let symbolizer = Symbolizer::builder().enable_inlined_fns(lines).build();
     let names = resolve(&symbolizer, &table, kind, addresses);
@@ -114,7 +119,7 @@ fn look_up([table, debug]: [Source<'_>; 2], kind: Kind, addresses: &[u64], lines
 fn resolve<'a>(
     symbolizer: &'a Symbolizer,
     source: &Source<'_>,
-    kind: Kind,
+    kind: AddressKind,
     addresses: &[u64],
 ) -> Vec<Option<Sym<'a>>> {
     if let Ok(symbols) = symbolizer.symbolize(source, kind(addresses)) {
