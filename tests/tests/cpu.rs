@@ -94,6 +94,10 @@ fn check_stacks(profile: &Profile) {
     let folded = String::from_utf8(folded).unwrap();
     let mut in_query = 0;
     for line in folded.lines().filter(|line| line.starts_with("tenant: large;")) {
+        // Of time in a kernel that is not seen no more is known than whose it is.
+        if line.contains("[kernel, not permitted]") {
+            continue;
+        }
         let place = |name: &str| line.find(name).unwrap_or_else(|| panic!("{name} is missing in {line}"));
         assert!(place("thread_start") < place("cpu::work_shift"), "{line}");
         assert!(place("cpu::work_shift") < place("cpu::burn_for"), "{line}");
