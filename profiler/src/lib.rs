@@ -23,11 +23,22 @@
 //! ```
 //!
 //! # CPU
-//! [`cpu`] samples all threads by their CPU time. What triggers a sample is a **rung**: a perf event that signals the
-//! thread itself (`perf-sigtrap`), or, where a container forbids `perf_event_open`, a timer on the thread's CPU clock
-//! (`ctimer`). The highest that works is taken and named in the profile. Stacks are walked in the signal handler by the
-//! unwind tables that every binary has, so a stock release build gives whole stacks through Rust and C: no frame pointers
-//! and no debug information are needed.
+//! [`cpu`] samples all threads by their CPU time. What triggers a sample is a **rung** of a ladder. Each profile tries them
+//! from the top and takes the first that works; it says which, what its samples are not, and why those above were refused:
+//!
+//! | rung | what interrupts | taken where |
+//! | --- | --- | --- |
+//! | `perf-sigtrap` | a perf event that threads inherit and that signals the thread itself (`SIGTRAP`) | Linux 6.1 and no debugger; with `kernel.perf_event_paranoid` at 2 it is `perf-sigtrap-user`, which interrupts user code alone |
+//! | `perf-setsig` | a perf event a thread that sends it `SIGPROF`; user code alone | older kernels, and under a debugger |
+//! | `ctimer` | a timer on each thread's CPU clock (`SIGPROF`), at most at the kernel's tick | containers that forbid `perf_event_open` |
+//! | `sampler-thread` | a thread that looks at the others' CPU clocks and sends `SIGPROF` | where timers are refused too |
+//!
+//! Weights come to the threads' CPU time on each. On the perf rungs no waiting call is ended early with `EINTR`. The
+//! environment's `STAGELIGHT_CPU_RUNG` forces one, by its name; `auto` is the default.
+//!
+//! Stacks are walked in the signal handler by the unwind tables that every binary has, so a stock release build gives whole
+//! stacks through Rust and C: no frame pointers and no debug information are needed. Names come from the symbol table:
+//! don't strip it.
 //!
 //! While no profile runs there is no event, no timer and no thread.
 //!

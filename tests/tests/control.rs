@@ -172,6 +172,9 @@ fn every_endpoint_answers_under_load() {
     assert!(stages["stages"].as_array().unwrap().iter().any(|s| s["name"] == "control.query"));
     assert_eq!(stages["tenants"][0]["name"], "acme");
     let status: serde_json::Value = serde_json::from_slice(&scene.get("/api/v1/status").2).unwrap();
+    let cpu = &status["cpu"];
+    assert!(cpu["rung"].is_string() && cpu["rung_limits"].is_string(), "{cpu}");
+    assert!(cpu["rungs_refused"].is_array(), "{cpu}");
     assert_eq!(status["heap"]["how"], "jemalloc with framehop");
     assert!(status["overhead"]["percent"].as_f64().unwrap() > 0.0);
     for path in ["/", "/debug/pprof", "/debug/pprof/"] {

@@ -126,6 +126,64 @@ fn ctimer_agrees_with_the_truth() {
 }
 
 #[test]
+fn setsig_agrees_with_the_truth() {
+    if is_child() {
+        return check_against_truth("perf-setsig");
+    }
+    if let Some(why) = refused("perf-setsig") {
+        return skip("the F_SETSIG rung", &why);
+    }
+    succeed(child("setsig_agrees_with_the_truth").env("STAGELIGHT_CPU_RUNG", "perf-setsig"));
+}
+
+#[test]
+fn the_sampler_thread_agrees_with_the_truth() {
+    if is_child() {
+        return check_against_truth("sampler-thread");
+    }
+    succeed(child("the_sampler_thread_agrees_with_the_truth").env("STAGELIGHT_CPU_RUNG", "sampler-thread"));
+}
+
+/// The weights come to what the threads' own clocks say, at a low rate and a high one, with a thread and with more than
+/// there are cores.
+#[test]
+fn weights_come_to_the_cpu_time_on_every_rung() {
+    if is_child() {
+        for (threads, hz) in [(1, 99), (4, 99), (1, 999), (4, 999)] {
+            let session = cpu().hz(hz).start().unwrap();
+            let truth = std::sync::atomic::AtomicU64::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        burn_for("weighed", 1_000_000_000);
+                        truth.fetch_add(thread_cpu_ns(), std::sync::atomic::Ordering::Relaxed);
+                    });
+                }
+            });
+            let profile = session.stop().unwrap();
+            let sampled = profile.label_totals("tenant")[0].1 as f64;
+            let weighed = sampled / truth.into_inner() as f64;
+            let stats = profile.stats();
+            eprintln!("{}, {threads} threads, {hz} Hz: {} samples, {weighed:.4}", stats.rung, stats.samples);
+            assert!(
+                (0.95..=1.05).contains(&weighed),
+                "{}, {threads} threads, {hz} Hz: {weighed}",
+                stats.rung
+            );
+        }
+        return;
+    }
+    for rung in RUNGS {
+        match refused(rung) {
+            Some(why) => skip(&format!("weights on {rung}"), &why),
+            None => {
+                succeed(child("weights_come_to_the_cpu_time_on_every_rung").env("STAGELIGHT_CPU_RUNG", rung));
+            }
+        }
+    }
+}
+
+#[test]
 fn perf_without_privileges_agrees_with_the_truth() {
     use std::os::unix::process::CommandExt as _;
 
@@ -155,9 +213,17 @@ fn perf_without_privileges_agrees_with_the_truth() {
     succeed(command.uid(65534).gid(65534).current_dir("/"));
 }
 
+/// From the highest down.
+const RUNGS: [&str; 4] = ["perf-sigtrap", "perf-setsig", "ctimer", "sampler-thread"];
+
 /// Why perf events can't be had here, if they can't.
 fn perf_refused() -> Option<String> {
-    let output = child("probe").env("STAGELIGHT_CPU_RUNG", "perf-sigtrap").output().unwrap();
+    refused("perf-sigtrap")
+}
+
+/// Why a rung can't be had here, if it can't.
+fn refused(rung: &str) -> Option<String> {
+    let output = child("probe").env("STAGELIGHT_CPU_RUNG", rung).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().find_map(|line| Some(line.split_once("refused: ")?.1.to_owned()))
 }
@@ -200,15 +266,27 @@ fn a_container_that_forbids_perf_gets_the_timers() {
         assert_eq!(profile.stats().rung, "ctimer");
         let refused = &profile.stats().rungs_refused;
         assert!(refused[0].starts_with("perf-sigtrap: "), "{refused:?}");
+        assert!(refused[1].starts_with("perf-setsig: "), "{refused:?}");
+        assert!(profile.stats().rung_limits.contains("tick"), "{:?}", profile.stats());
         return;
     }
     succeed(child("a_container_that_forbids_perf_gets_the_timers").env_remove("STAGELIGHT_CPU_RUNG"));
 }
 
 #[test]
-fn where_all_is_forbidden_the_error_says_what_to_allow_and_recording_goes_on() {
+fn where_timers_are_forbidden_too_a_thread_takes_the_samples() {
     if is_child() {
         forbid(&[libc::SYS_perf_event_open, libc::SYS_timer_create]);
+        return check_against_truth("sampler-thread");
+    }
+    let test = "where_timers_are_forbidden_too_a_thread_takes_the_samples";
+    succeed(child(test).env_remove("STAGELIGHT_CPU_RUNG"));
+}
+
+#[test]
+fn where_all_is_forbidden_the_error_says_what_to_allow_and_recording_goes_on() {
+    if is_child() {
+        forbid(&[libc::SYS_perf_event_open, libc::SYS_timer_create, libc::SYS_tgkill]);
         for _ in 0..2 {
             let error = cpu().start().unwrap_err();
             assert!(matches!(error, Error::Refused(_)), "{error}");
@@ -237,7 +315,7 @@ fn bad_settings_are_refused_with_the_range() {
         let output = child("probe").env("STAGELIGHT_CPU_RUNG", "psychic").output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    assert!(error.contains("auto, perf-sigtrap or ctimer"), "{error}");
+    assert!(error.contains("auto, perf-sigtrap, perf-setsig, ctimer or sampler-thread"), "{error}");
 }
 
 #[test]
@@ -279,14 +357,13 @@ fn a_host_that_installs_a_handler_of_its_own_gets_its_signals_once() {
 
     let test = "a_host_that_installs_a_handler_of_its_own_gets_its_signals_once";
     if !is_child() {
-        for rung in ["ctimer", "perf-sigtrap"] {
-            if rung == "ctimer" || perf_refused().is_none() {
-                succeed(child(test).env("STAGELIGHT_CPU_RUNG", rung));
-            }
+        for rung in RUNGS.into_iter().filter(|rung| refused(rung).is_none()) {
+            succeed(child(test).env("STAGELIGHT_CPU_RUNG", rung));
         }
         return;
     }
-    let signal = if cpu().start().unwrap().rung() == "ctimer" { libc::SIGPROF } else { libc::SIGTRAP };
+    let traps = cpu().start().unwrap().rung().starts_with("perf-sigtrap");
+    let signal = if traps { libc::SIGTRAP } else { libc::SIGPROF };
     // SAFETY: the handler has the type that the flags say.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -311,9 +388,8 @@ fn a_host_that_installs_a_handler_of_its_own_gets_its_signals_once() {
 fn threads_with_little_stack_are_sampled_and_survive() {
     let test = "threads_with_little_stack_are_sampled_and_survive";
     if !is_child() {
-        succeed(child(test).env("STAGELIGHT_CPU_RUNG", "ctimer"));
-        if perf_refused().is_none() {
-            succeed(child(test).env("STAGELIGHT_CPU_RUNG", "perf-sigtrap"));
+        for rung in RUNGS.into_iter().filter(|rung| refused(rung).is_none()) {
+            succeed(child(test).env("STAGELIGHT_CPU_RUNG", rung));
         }
         return;
     }

@@ -33,6 +33,7 @@ pub(super) async fn stages() -> Json<Value> {
 /// `GET /api/v1/status`
 pub(super) async fn status() -> Json<Value> {
     let totals = crate::cpu::totals();
+    let rung = crate::cpu::chosen();
     let overhead = crate::overhead::overhead();
     let (heap_active, heap) = heap();
     Json(json!({
@@ -41,6 +42,10 @@ pub(super) async fn status() -> Json<Value> {
         "recorder": stages_json::recorder(&stagelight::snapshot()),
         "cpu": {
             "running": crate::cpu::running(),
+            // Of the running profile or the last one; before the first nobody has looked.
+            "rung": rung.as_ref().map(|rung| rung.name),
+            "rung_limits": rung.as_ref().map(|rung| rung.limits),
+            "rungs_refused": rung.as_ref().map(|rung| &rung.refused),
             "samples": totals.kept,
             "dropped": {
                 "ring_full": totals.ring_full,

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::handler;
 use super::ring::{Ring, Sample};
-use super::rung::Rung;
+use super::rung::Trigger;
+use super::{handler, tasks};
 use crate::profile::{Context, KERNEL_NOT_PERMITTED, Raw};
 use crate::unwind;
 
@@ -38,10 +38,12 @@ pub(super) struct Gathered {
     pub(super) context_cap: u64,
     /// Threads that could not be given a trigger.
     pub(super) threads_missed: u64,
+    /// Threads that blocked the rung's signal at the end.
+    pub(super) signal_blocked: u64,
 }
 
 /// Drains until told to stop or left alone.
-pub(super) fn run(mut rung: Rung, stop: &Receiver<()>) -> Gathered {
+pub(super) fn run(mut rung: Box<dyn Trigger>, stop: &Receiver<()>) -> Gathered {
     let mut gathered = Gathered { blind_to_kernel: rung.blind_to_kernel(), ..Gathered::default() };
     let mut look = 0;
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(INTERVAL) {
@@ -53,6 +55,7 @@ pub(super) fn run(mut rung: Rung, stop: &Receiver<()>) -> Gathered {
         handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
     }
     gathered.threads_missed = rung.threads_missed();
+    gathered.signal_blocked = tasks::blocking(rung.signal());
     drop(rung);
     handler::disarm(|recorder| gathered.take_all(&recorder.ring));
     gathered

@@ -26,8 +26,10 @@ pub(super) enum Weight {
     /// By the CPU time that the thread used since its last sample: right also where ticks were lost, or fell into
     /// the kernel while only user code may be sampled, and after a sample that was refused.
     SinceLast,
-    /// By a number of periods that the kernel counted.
-    Periods(u64),
+    /// The same, and a thread's first one by what it used since its clock stood at this many nanoseconds.
+    Since(u64),
+    /// By a number of periods that the kernel counted; a thread's first one by so many nanoseconds more.
+    Periods(u64, u64),
 }
 
 static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
@@ -110,10 +112,15 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
     let thread = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID);
     let last = LAST.get();
     let (last, refused) = if last.0 == recorder.number { (Some(last.1), last.2) } else { (None, 0) };
+    // What it weighs, and as much of it as the trigger has seen.
+    let ticks = recorder.period * (1 + refused);
     let (weight, seen) = match (weight, last) {
-        (Weight::Periods(periods), _) => (periods * recorder.period, periods * recorder.period),
-        (Weight::SinceLast, Some(last)) => (thread.saturating_sub(last), recorder.period * (1 + refused)),
+        (Weight::SinceLast | Weight::Since(_), Some(last)) => (thread.saturating_sub(last), ticks),
         (Weight::SinceLast, None) => (recorder.period.min(thread), recorder.period),
+        // That the thread was found late is no time in the kernel.
+        (Weight::Since(start), None) => (thread.saturating_sub(start), u64::MAX),
+        (Weight::Periods(periods, _), Some(_)) => (periods * recorder.period, u64::MAX),
+        (Weight::Periods(periods, more), None) => (periods * recorder.period + more, u64::MAX),
     };
     // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
     let kept = recorder.ring.push(|sample| {

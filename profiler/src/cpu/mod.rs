@@ -10,13 +10,25 @@ mod ctimer;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod drain;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod follow;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod handler;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod perf;
+mod perf_event;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod perf_setsig;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod perf_sigtrap;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod random;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ring;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod roll;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod rung;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sampler;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod session;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -25,11 +37,13 @@ mod session;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sigprof;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tasks;
 
-#[cfg(feature = "control")]
-pub(crate) use session::running;
 pub(crate) use session::{bytes, totals};
+#[cfg(feature = "control")]
+pub(crate) use session::{chosen, running};
 
 /// What all CPU profiles of the process came to so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +56,17 @@ pub(crate) struct Totals {
     pub(crate) late: u64,
     /// Time spent in the handler.
     pub(crate) handler: Duration,
+}
+
+/// The rung that a profile was taken on.
+#[cfg_attr(not(feature = "control"), allow(dead_code, reason = "the status alone reads all of it"))]
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) name: &'static str,
+    /// What its samples are not, in words.
+    pub(crate) limits: &'static str,
+    /// Why those above it were not taken.
+    pub(crate) refused: Vec<String>,
 }
 
 /// Samples a second of CPU time that a profile may take.
@@ -118,7 +143,7 @@ impl CpuBuilder {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another CPU profile runs, and
-    /// [`Error::Refused`] if neither perf events nor timers can be had.
+    /// [`Error::Refused`] if no rung of the ladder can be had; the text gives the reason for each.
     pub fn start(self) -> Result<CpuSession, Error> {
         self.begin(None)
     }
@@ -173,7 +198,8 @@ impl CpuSession {
         self.session.finish(self.lines)
     }
 
-    /// The way in which samples are triggered: `perf-sigtrap` or `ctimer`.
+    /// The way in which samples are triggered: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
+    /// `sampler-thread`.
     #[must_use]
     pub fn rung(&self) -> &str {
         self.session.rung()

@@ -1,77 +1,74 @@
 //! The ways of triggering samples, from the best down. A profile takes the highest that the machine permits.
 
+use super::ctimer::Ctimer;
+use super::perf_setsig::PerfSetsig;
+use super::perf_sigtrap::PerfSigtrap;
+use super::sampler::Sampler;
+use super::tasks;
 use crate::error::Error;
 
-use super::ctimer::Ctimer;
-use super::perf::Perf;
+/// What interrupts threads as they use CPU time. Dropping it ends it.
+pub(super) trait Trigger: Send {
+    /// As profiles name it.
+    fn name(&self) -> &'static str;
 
-/// A running trigger. Dropping it ends it.
-pub(super) enum Rung {
-    /// A software perf event on each thread that raises SIGTRAP in the thread itself; threads inherit it.
-    Perf(Perf),
-    /// A POSIX timer on each thread's CPU clock that raises SIGPROF.
-    Ctimer(Ctimer),
-}
+    /// What a sample by it is not, in words.
+    fn limits(&self) -> &'static str;
 
-impl Rung {
-    /// Starts the highest rung that works, or the one that `STAGELIGHT_CPU_RUNG` names. The second part says why
-    /// those above it do not.
-    pub(super) fn start(period_ns: u64) -> Result<(Self, Vec<String>), Error> {
-        let wish = std::env::var("STAGELIGHT_CPU_RUNG").unwrap_or_default();
-        let allowed = |name: &str| wish.is_empty() || wish == "auto" || wish == name;
-        if !allowed("perf-sigtrap") && !allowed("ctimer") {
-            return Err(Error::Invalid(format!(
-                "STAGELIGHT_CPU_RUNG is {wish:?}; it may be auto, perf-sigtrap or ctimer"
-            )));
-        }
-        let mut refused = Vec::new();
-        if allowed("perf-sigtrap") {
-            match Perf::start(period_ns) {
-                Ok(perf) => return Ok((Rung::Perf(perf), refused)),
-                Err(error) => refused.push(format!("perf-sigtrap: {error}")),
-            }
-        }
-        if allowed("ctimer") {
-            match Ctimer::start(period_ns) {
-                Ok(ctimer) => return Ok((Rung::Ctimer(ctimer), refused)),
-                Err(error) => refused.push(format!("ctimer: {error}")),
-            }
-        }
-        Err(Error::Refused(format!(
-            "no way of taking CPU samples is permitted here: {}. Allow perf_event_open (in a container: its \
-             seccomp profile or CAP_PERFMON; else kernel.perf_event_paranoid at 2 or less), or raise \
-             RLIMIT_SIGPENDING (ulimit -i) so that each thread can have a timer",
-            refused.join("; ")
-        )))
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Rung::Perf(perf) if perf.user_only() => "perf-sigtrap-user",
-            Rung::Perf(_) => "perf-sigtrap",
-            Rung::Ctimer(_) => "ctimer",
-        }
-    }
+    /// The signal by which it interrupts.
+    fn signal(&self) -> libc::c_int;
 
     /// Whether samples can't fall into the kernel.
-    pub(super) fn blind_to_kernel(&self) -> bool {
-        matches!(self, Rung::Perf(perf) if perf.user_only())
+    fn blind_to_kernel(&self) -> bool {
+        false
     }
 
     /// Looks after threads that came and went. Called every few milliseconds.
-    pub(super) fn tend(&mut self) {
-        match self {
-            // Threads inherit their events.
-            Rung::Perf(_) => {}
-            Rung::Ctimer(ctimer) => ctimer.tend(),
-        }
-    }
+    fn tend(&mut self) {}
 
     /// Threads that could not be given a trigger.
-    pub(super) fn threads_missed(&self) -> u64 {
-        match self {
-            Rung::Perf(perf) => perf.threads_missed(),
-            Rung::Ctimer(ctimer) => ctimer.threads_missed(),
+    fn threads_missed(&self) -> u64 {
+        0
+    }
+}
+
+type Start = fn(u64) -> Result<Box<dyn Trigger>, Error>;
+
+/// Each by the name that `STAGELIGHT_CPU_RUNG` gives it.
+const LADDER: [(&str, Start); 4] = [
+    ("perf-sigtrap", |period_ns| Ok(Box::new(PerfSigtrap::start(period_ns)?))),
+    ("perf-setsig", |period_ns| Ok(Box::new(PerfSetsig::start(period_ns)?))),
+    ("ctimer", |period_ns| Ok(Box::new(Ctimer::start(period_ns)?))),
+    ("sampler-thread", |period_ns| Ok(Box::new(Sampler::start(period_ns)?))),
+];
+
+/// Starts the highest rung that works, or the one that `STAGELIGHT_CPU_RUNG` names, at a sample for so many nanoseconds
+/// of CPU time. Each is tried in earnest; whatever error refuses one leads to the next. The second part says why those
+/// above it do not work.
+pub(super) fn start(period_ns: u64) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
+    let wish = std::env::var("STAGELIGHT_CPU_RUNG").unwrap_or_default();
+    let any = wish.is_empty() || wish == "auto";
+    if !any && LADDER.iter().all(|(name, _)| *name != wish) {
+        return Err(Error::Invalid(format!(
+            "STAGELIGHT_CPU_RUNG is {wish:?}; it may be auto, perf-sigtrap, perf-setsig, ctimer or sampler-thread"
+        )));
+    }
+    if tasks::list().is_empty() {
+        return Err(Error::Refused(
+            "/proc/self/task can't be read, which lists the process's threads".into(),
+        ));
+    }
+    let mut refused = Vec::new();
+    for (name, start) in LADDER.iter().filter(|(name, _)| any || *name == wish) {
+        match start(period_ns) {
+            Ok(trigger) => return Ok((trigger, refused)),
+            Err(error) => refused.push(format!("{name}: {error}")),
         }
     }
+    Err(Error::Refused(format!(
+        "no way of taking CPU samples is permitted here: {}. Allow perf_event_open (in a container: its seccomp \
+         profile or CAP_PERFMON; else kernel.perf_event_paranoid at 2 or less), or timer_create with \
+         RLIMIT_SIGPENDING (ulimit -i) at more than twice the number of threads, or tgkill",
+        refused.join("; ")
+    )))
 }

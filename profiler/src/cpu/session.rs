@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Totals;
 use super::drain::{self, Gathered};
 use super::handler::{self, Recorder};
 use super::ring::Ring;
-use super::rung::Rung;
+use super::rung::{self, Trigger};
 use super::tasks;
+use super::{Chosen, Totals};
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats};
 use crate::unwind;
@@ -23,6 +23,8 @@ struct Running {
 }
 
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+static CHOSEN: Mutex<Option<Chosen>> = Mutex::new(None);
 
 /// Bytes of the running profile's ring.
 static RING_BYTES: AtomicU64 = AtomicU64::new(0);
@@ -54,10 +56,15 @@ pub(crate) fn totals() -> Totals {
     }
 }
 
+/// The rung that the running or else the last profile was taken on; `None` before the first.
+#[cfg(feature = "control")]
+pub(crate) fn chosen() -> Option<Chosen> {
+    CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 pub(super) struct Session {
     hz: u32,
-    rung: &'static str,
-    refused: Vec<String>,
+    rung: Chosen,
     started: SystemTime,
     start: Instant,
     cpu_start_ns: u64,
@@ -96,7 +103,7 @@ impl Drop for Turn {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("hz", &self.hz).field("rung", &self.rung).finish_non_exhaustive()
+        f.debug_struct("Session").field("hz", &self.hz).field("rung", &self.rung.name).finish_non_exhaustive()
     }
 }
 
@@ -111,7 +118,7 @@ impl Session {
         handler::arm(Box::new(Recorder { ring, number: NUMBER.fetch_add(1, Ordering::Relaxed), period }));
         // The drain waits for its rung, so that it is among the threads that get a trigger.
         let (stop, stopped) = mpsc::channel();
-        let (hand_over, rung) = mpsc::channel::<Rung>();
+        let (hand_over, rung) = mpsc::channel::<Box<dyn Trigger>>();
         let drain = std::thread::Builder::new()
             .name("stagelight-cpu".into())
             .spawn(move || match rung.recv() {
@@ -122,14 +129,14 @@ impl Session {
             .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
         let (started, start, totals_at_start) = (SystemTime::now(), Instant::now(), totals());
-        let (rung, refused) = Rung::start(period)?;
-        let name = rung.name();
+        let (rung, refused) = rung::start(period)?;
+        let chosen = Chosen { name: rung.name(), limits: rung.limits(), refused };
+        *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen.clone());
         // The drain waits for it.
         let _ = hand_over.send(rung);
         Ok(Self {
             hz,
-            rung: name,
-            refused,
+            rung: chosen,
             started,
             start,
             cpu_start_ns,
@@ -141,7 +148,7 @@ impl Session {
     }
 
     pub(super) fn rung(&self) -> &str {
-        self.rung
+        self.rung.name
     }
 
     pub(super) fn finish(mut self, lines: bool) -> Result<Profile, Error> {
@@ -152,8 +159,9 @@ impl Session {
             .ok_or_else(|| Error::Unsupported("the CPU profile's drain thread ended early".into()))?;
         let totals = totals();
         let stats = ProfileStats {
-            rung: self.rung.into(),
-            rungs_refused: std::mem::take(&mut self.refused),
+            rung: self.rung.name.into(),
+            rung_limits: self.rung.limits.into(),
+            rungs_refused: std::mem::take(&mut self.rung.refused),
             samples: totals.kept - self.totals_at_start.kept,
             complete_stacks: gathered.complete,
             dropped: vec![
@@ -161,6 +169,7 @@ impl Session {
                 ("stack_cap", gathered.stack_cap),
                 ("context_cap", gathered.context_cap),
                 ("threads_missed", gathered.threads_missed),
+                ("signal_blocked", gathered.signal_blocked),
             ],
             cpu_time: Duration::from_nanos(cpu_end_ns.saturating_sub(self.cpu_start_ns)),
             started: self.started,

@@ -14,8 +14,44 @@ pub(super) fn own() -> i32 {
 
 /// Whether a debugger is attached: it would stop at every SIGTRAP.
 pub(super) fn traced() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|line| line.strip_prefix("TracerPid:")).is_some_and(|pid| pid.trim() != "0")
+    status_line("self", "TracerPid:").is_some_and(|pid| pid != "0")
+}
+
+/// How many signals of the process's user are pending, timers included, and how many may be.
+pub(super) fn pending_signals() -> Option<(u64, u64)> {
+    let line = status_line("self", "SigQ:")?;
+    let (pending, limit) = line.split_once('/')?;
+    Some((pending.parse().ok()?, limit.parse().ok()?))
+}
+
+/// How many threads block a signal at this moment. Reads a file for each.
+pub(super) fn blocking(signal: libc::c_int) -> u64 {
+    let blocks = |tid: &i32| {
+        let mask = status_line(&format!("self/task/{tid}"), "SigBlk:");
+        let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+        mask & (1 << (signal - 1)) != 0
+    };
+    list().iter().filter(|tid| blocks(tid)).count() as u64
+}
+
+fn status_line(of: &str, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{of}/status")).ok()?;
+    Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
+}
+
+/// The kernel's number for the CPU clock of one thread: `MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED)`.
+pub(super) fn clock_of(tid: i32) -> libc::clockid_t {
+    (!tid << 3) | 6
+}
+
+/// The CPU time of any thread of the process, in nanoseconds; `EINVAL` if it ended.
+pub(super) fn thread_cpu_ns(tid: i32) -> std::io::Result<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place to write to is ours.
+    match unsafe { libc::clock_gettime(clock_of(tid), &raw mut time) } {
+        0 => Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// CPU time in nanoseconds by one of the clocks that the kernel keeps: `CLOCK_THREAD_CPUTIME_ID` for the calling

@@ -31,6 +31,11 @@ pub(crate) fn running() -> Option<String> {
     None
 }
 
+#[cfg(feature = "control")]
+pub(crate) fn chosen() -> Option<super::Chosen> {
+    None
+}
+
 pub(crate) fn totals() -> super::Totals {
     super::Totals::default()
 }

@@ -108,6 +108,7 @@ impl Live {
     fn stats(&self, started: SystemTime) -> ProfileStats {
         ProfileStats {
             rung: format!("jemalloc with {}", self.active.unwinder),
+            rung_limits: String::new(),
             rungs_refused: self.active.own_unwinder_refused.iter().cloned().collect(),
             samples: self.samples,
             complete_stacks: self.complete,

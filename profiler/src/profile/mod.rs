@@ -61,9 +61,11 @@ pub(crate) struct Raw {
 /// How a profile came about and what it rests on: all of it, whatever was cut from it afterwards.
 #[derive(Clone, Debug)]
 pub struct ProfileStats {
-    /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user` (user code alone is interrupted;
-    /// time in the kernel is a frame `[kernel, not permitted]` with the labels of the sample after it) or `ctimer` for CPU; `jemalloc` for the heap.
+    /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
+    /// `sampler-thread` for CPU; `jemalloc` for the heap.
     pub rung: String,
+    /// What samples by it are not, in words; empty if there is nothing to say.
+    pub rung_limits: String,
     /// Why better ways were not taken.
     pub rungs_refused: Vec<String>,
     /// Samples that the profile rests on.
@@ -71,7 +73,8 @@ pub struct ProfileStats {
     /// Those whose stack reaches the thread's start.
     pub complete_stacks: u64,
     /// What is missing, by cause: samples that were taken and not kept (`ring_full`), stacks of samples that count by
-    /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be sampled (`threads_missed`).
+    /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be
+    /// sampled (`threads_missed`), threads that blocked the rung's signal at the end (`signal_blocked`).
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,
@@ -237,6 +240,7 @@ pub(crate) mod tests {
         ];
         let stats = ProfileStats {
             rung: "ctimer".into(),
+            rung_limits: "on the kernel's ticks".into(),
             rungs_refused: vec!["perf-sigtrap: not permitted".into()],
             samples: 6,
             complete_stacks: 6,

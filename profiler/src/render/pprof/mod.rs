@@ -178,6 +178,7 @@ fn comments(profile: &Profile) -> Vec<String> {
         format!("samples: {}, complete stacks: {}", stats.samples, stats.complete_stacks),
     ];
     comments.extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={value}")));
+    comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
     comments.extend(stats.dropped.iter().map(|(cause, count)| format!("dropped, {cause}: {count}")));
     comments.extend(stats.rungs_refused.iter().map(|reason| format!("refused: {reason}")));
     comments

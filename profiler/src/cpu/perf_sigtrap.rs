@@ -1,12 +1,11 @@
-//! The perf rung: a cpu-clock event on every thread that raises SIGTRAP synchronously in the thread whose time ran
+//! The highest rung: a cpu-clock event on every thread that raises SIGTRAP synchronously in the thread whose time ran
 //! out (`attr.sigtrap`, Linux 5.13). New threads inherit it, so none is missed, and nothing is mapped.
 
 use std::collections::HashSet;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-
-use perf_event_open_sys::{bindings, ioctls};
 
 use super::handler::{self, Weight};
+use super::perf_event::{PerfEvent, spare_descriptors};
+use super::rung::Trigger;
 use super::signal::{self, Former};
 use super::tasks;
 use crate::error::Error;
@@ -19,13 +18,12 @@ const TRAP_PERF: libc::c_int = 6;
 
 static FORMER: Former = Former::new();
 
-pub(super) struct Perf {
-    events: Vec<OwnedFd>,
+pub(super) struct PerfSigtrap {
+    events: Vec<PerfEvent>,
     user_only: bool,
-    threads_missed: u64,
 }
 
-impl Perf {
+impl PerfSigtrap {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         if tasks::traced() {
             return Err(Error::Refused("a debugger is attached, which would stop at every sample".into()));
@@ -46,13 +44,10 @@ impl Perf {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => true,
             Err(error) => return Err(Error::Io("perf_event_open".into(), error)),
         };
-        let mut perf = Self { events: Vec::new(), user_only, threads_missed: 0 };
+        let mut perf = Self { events: Vec::new(), user_only };
         perf.open_all(period_ns)?;
         for event in &perf.events {
-            // SAFETY: a call on an event of ours. `REFRESH` hangs some kernels; this does not.
-            if unsafe { ioctls::ENABLE(event.as_raw_fd(), 0) } != 0 {
-                return Err(Error::last("a perf event can't be enabled"));
-            }
+            event.enable().map_err(|error| Error::Io("a perf event can't be enabled".into(), error))?;
         }
         Ok(perf)
     }
@@ -73,31 +68,34 @@ impl Perf {
                     Ok(event) => self.events.push(event),
                     // The thread ended.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                    Err(error) if self.events.is_empty() => {
-                        return Err(Error::Io("perf_event_open".into(), error));
-                    }
-                    Err(_) => self.threads_missed += 1,
+                    Err(error) => return Err(Error::Io("perf_event_open".into(), error)),
                 }
             }
         }
         Ok(())
     }
-
-    pub(super) fn user_only(&self) -> bool {
-        self.user_only
-    }
-
-    pub(super) fn threads_missed(&self) -> u64 {
-        self.threads_missed
-    }
 }
 
-impl Drop for Perf {
-    fn drop(&mut self) {
-        for event in &self.events {
-            // SAFETY: a call on an event of ours. If it fails, closing the event ends it all the same.
-            unsafe { ioctls::DISABLE(event.as_raw_fd(), 0) };
+impl Trigger for PerfSigtrap {
+    fn name(&self) -> &'static str {
+        if self.user_only { "perf-sigtrap-user" } else { "perf-sigtrap" }
+    }
+
+    fn limits(&self) -> &'static str {
+        if self.user_only {
+            "user code alone is interrupted: time in the kernel is a frame of its own, with the labels of the sample after \
+             it; a thread that lives shorter than a period gets no sample"
+        } else {
+            "a thread that lives shorter than a period gets no sample"
         }
+    }
+
+    fn signal(&self) -> libc::c_int {
+        libc::SIGTRAP
+    }
+
+    fn blind_to_kernel(&self) -> bool {
+        self.user_only
     }
 }
 
@@ -108,44 +106,15 @@ fn kernel() -> (u32, u32) {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// Refuses where an event a thread would take more than half of the descriptors that the host has left.
-fn spare_descriptors() -> Result<(), Error> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the place to write to is ours.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
-    let (free, threads) = (limit.rlim_cur.saturating_sub(open), tasks::list().len() as u64);
-    if threads <= free / 2 {
-        return Ok(());
-    }
-    Err(Error::Refused(format!(
-        "{threads} threads want a descriptor each, and RLIMIT_NOFILE leaves the process {free}"
-    )))
-}
-
-fn open(tid: i32, period_ns: u64, user_only: bool) -> std::io::Result<OwnedFd> {
-    let mut attr = bindings::perf_event_attr::default();
-    attr.type_ = bindings::PERF_TYPE_SOFTWARE;
-    attr.size = size_of::<bindings::perf_event_attr>() as u32;
-    attr.config = u64::from(bindings::PERF_COUNT_SW_CPU_CLOCK);
+fn open(tid: i32, period_ns: u64, user_only: bool) -> std::io::Result<PerfEvent> {
+    let mut attr = PerfEvent::attributes(period_ns, user_only);
     attr.sig_data = MARK;
-    attr.__bindgen_anon_1.sample_period = period_ns;
-    attr.set_disabled(1);
     attr.set_inherit(1);
     attr.set_inherit_thread(1);
     attr.set_sigtrap(1);
     // After `exec` the signal would meet a program without a handler.
     attr.set_remove_on_exec(1);
-    attr.set_exclude_kernel(u64::from(user_only));
-    attr.set_exclude_hv(1);
-    let flags = bindings::PERF_FLAG_FD_CLOEXEC;
-    // SAFETY: `attr` is filled in and outlives the call.
-    let fd = unsafe { perf_event_open_sys::perf_event_open(&mut attr, tid, -1, -1, u64::from(flags)) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the call returned a new descriptor, which is ours alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    PerfEvent::open(tid, attr)
 }
 
 extern "C" fn on_trap(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {

@@ -1,0 +1,162 @@
+//! The lowest rung: a thread of ours that looks at all threads' CPU clocks and signals those that ran. It needs nothing
+//! but the permission to send a signal to oneself.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::roll::{self, Entry};
+use super::rung::Trigger;
+use super::{random::Random, sigprof, tasks};
+use crate::error::Error;
+
+/// The share of one core that looking may take: one part in so many.
+const PARTS: u64 = 50;
+
+/// Between two looks for threads that came; their clocks are looked at in each.
+const LIST_EVERY: Duration = Duration::from_millis(10);
+
+pub(super) struct Sampler {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Sampler {
+    pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
+        sigprof::install()?;
+        signal(tasks::own(), 0).map_err(|error| Error::Io("tgkill".into(), error))?;
+        tasks::thread_cpu_ns(tasks::own())
+            .map_err(|error| Error::Io("the CPU clock of a thread".into(), error))?;
+        roll::sweep();
+        let missed = Arc::new(AtomicU64::new(0));
+        let mut watch =
+            Watch { period_ns, threads: HashMap::new(), missed: Arc::clone(&missed), random: Random::new() };
+        // Here, so that all CPU time from now on counts.
+        watch.list(false);
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("stagelight-ask".into())
+            .spawn(move || watch.run(&stopped))
+            .map_err(|error| Error::Io("no thread to sample from".into(), error))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), missed })
+    }
+}
+
+impl Trigger for Sampler {
+    fn name(&self) -> &'static str {
+        "sampler-thread"
+    }
+
+    fn limits(&self) -> &'static str {
+        "a thread of the profiler's looks at the others' CPU clocks at the rate, or less often where that would take more \
+         than a fiftieth of a core; a thread that runs in short bursts may be sampled after one, in its wait, which ends \
+         early with EINTR; threads that live shorter than ten milliseconds get no sample"
+    }
+
+    fn signal(&self) -> libc::c_int {
+        libc::SIGPROF
+    }
+
+    fn threads_missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread knows.
+struct Watch {
+    period_ns: u64,
+    threads: HashMap<i32, Watched>,
+    missed: Arc<AtomicU64>,
+    random: Random,
+}
+
+struct Watched {
+    /// The thread's CPU time when it was last asked for a sample.
+    asked_at: u64,
+    /// None if there was no place.
+    entry: Option<&'static Entry>,
+}
+
+impl Watch {
+    fn run(mut self, stopped: &Receiver<()>) {
+        let mut listed = Instant::now();
+        let mut pause = Duration::ZERO;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
+            // By its own CPU clock: on a busy machine a look may wait long for a core, which costs the process nothing.
+            let start_ns = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+            if listed.elapsed() >= LIST_EVERY {
+                self.list(true);
+                listed = Instant::now();
+            }
+            self.look();
+            // Half the period to one and a half, so as to be out of step with the workload.
+            let pause_ns = self.period_ns / 2 + self.random.below(self.period_ns);
+            let cost_ns = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(start_ns);
+            pause = Duration::from_nanos(pause_ns.max(cost_ns * PARTS));
+        }
+        for &tid in self.threads.keys() {
+            roll::leave(tid);
+        }
+    }
+
+    /// Takes up threads that came and drops those that ended.
+    fn list(&mut self, new: bool) {
+        let mut former = std::mem::take(&mut self.threads);
+        for tid in tasks::list() {
+            let watched = former.remove(&tid).or_else(|| {
+                // All that a thread used that started since the profile did is the profile's.
+                let asked_at = if new { 0 } else { tasks::thread_cpu_ns(tid).ok()? };
+                let entry = roll::enter(tid, asked_at);
+                self.missed.fetch_add(u64::from(entry.is_none()), Ordering::Relaxed);
+                Some(Watched { asked_at, entry })
+            });
+            self.threads.extend(watched.map(|watched| (tid, watched)));
+        }
+        for (tid, Watched { entry, .. }) in former {
+            // Its signal will not arrive.
+            entry.inspect(|entry| entry.unask());
+            roll::leave(tid);
+        }
+    }
+
+    /// Asks each thread for a sample that used half a period of CPU time since it was last asked: mostly it used one, and
+    /// one that used less is not disturbed until it comes to that.
+    fn look(&mut self) {
+        for (&tid, watched) in &mut self.threads {
+            let (Some(entry), Ok(cpu)) = (watched.entry, tasks::thread_cpu_ns(tid)) else { continue };
+            if cpu.saturating_sub(watched.asked_at) < self.period_ns / 2 {
+                continue;
+            }
+            if entry.ask() {
+                watched.asked_at = cpu;
+                if signal(tid, libc::SIGPROF).is_err() {
+                    entry.unask();
+                }
+            }
+        }
+    }
+}
+
+/// Sends a signal to one thread of this process; 0 sends none and says whether one could be sent.
+fn signal(tid: i32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: the call takes numbers alone; a thread id that is no more is refused.
+    match unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,36 @@
+//! The handler of SIGPROF, for all rungs that use it: it tells their signals from each other and from the host's.
+
+use super::handler::{self, Weight};
+use super::signal::{self, Former};
+use super::{ctimer, roll};
+use crate::error::Error;
+
+/// `si_code` of a signal that a descriptor sends by `F_SETSIG`.
+const POLL_CODES: std::ops::RangeInclusive<libc::c_int> = 1..=6;
+
+static FORMER: Former = Former::new();
+
+/// Installs it, if it isn't.
+pub(super) fn install() -> Result<(), Error> {
+    signal::install(libc::SIGPROF, on_prof, &FORMER)
+}
+
+extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel hands a whole `siginfo_t` to a handler with `SA_SIGINFO`.
+    let (code, periods) = unsafe { ((*info).si_code, ctimer::periods(info)) };
+    let weight = if let Some(periods) = periods {
+        Weight::Periods(periods, roll::own_note().unwrap_or(0))
+    } else if POLL_CODES.contains(&code) {
+        // An event's. The descriptor is not compared: one that comes late, after its event was closed, must not meet the
+        // default action.
+        roll::own_note().map_or(Weight::SinceLast, Weight::Since)
+    } else if let Some(note) = roll::answer() {
+        // The sampler thread's. Its information may be lost, where the limit of pending signals is reached; so it is known
+        // by having been sent. Should the host's own arrive first, it is taken for ours and ours for the host's.
+        Weight::Since(note)
+    } else {
+        return FORMER.forward(signal, info, context);
+    };
+    // SAFETY: `context` is this handler's third argument.
+    unsafe { handler::sample(weight, context) };
+}
