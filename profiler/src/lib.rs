@@ -97,7 +97,10 @@ mod unwind;
 
 #[cfg(feature = "control")]
 pub use control::{Server, serve};
-pub use cpu::{CpuBuilder, CpuSession, cpu};
+pub use cpu::{
+    Continuous, ContinuousBuilder, CpuBuilder, CpuSession, Keeper, KeptProfile, Trigger, continuous, cpu,
+    kept_profiles, past,
+};
 pub use error::Error;
 #[cfg(feature = "heap")]
 pub use heap::{HeapBuilder, HeapSession, heap};

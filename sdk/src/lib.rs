@@ -113,7 +113,7 @@ pub use record::guard::rows;
 pub use record::label_value::LabelValue;
 pub use record::labels::{LabelKind, LabelSet, Labels};
 pub use record::spans::{Value, record};
-pub use record::stage::{Mode, set_mode, set_recording};
+pub use record::stage::{Mode, matches_stage, set_mode, set_recording};
 pub use record::trace_context::{InvalidTraceparent, TraceContext};
 pub use stagelight_macros::{query, stage, stage_all};
 

@@ -42,6 +42,10 @@ const FORMATS: [(&str, Format); 7] = [
 pub struct Params {
     /// `seconds=`
     pub seconds: Option<Duration>,
+    /// `past=`: what was sampled in the last so many seconds.
+    pub past: Option<Duration>,
+    /// `number=`: of a profile that was kept.
+    pub number: Option<u64>,
     /// `hz=`
     pub hz: Option<u32>,
     /// `format=`
@@ -152,7 +156,15 @@ pub fn parse(query: &str) -> Result<Params, String> {
     let mut params = Params::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "seconds" => params.seconds = Some(seconds(&value)?),
+            "seconds" => params.seconds = Some(seconds("seconds", &value)?),
+            // As people write it: 60 or 60s.
+            "past" => params.past = Some(seconds("past", value.strip_suffix('s').unwrap_or(&value))?),
+            "number" => {
+                let number = value
+                    .parse()
+                    .map_err(|_| format!("number={}: number must be a whole number", short(&value)))?;
+                params.number = Some(number);
+            }
             "hz" => params.hz = Some(hz(&value)?),
             "format" => params.format = format(&value)?,
             "by" => params.by = labels(&value)?,
@@ -168,7 +180,7 @@ pub fn parse(query: &str) -> Result<Params, String> {
     Ok(params)
 }
 
-fn seconds(value: &str) -> Result<Duration, String> {
+fn seconds(name: &str, value: &str) -> Result<Duration, String> {
     let range = crate::cpu::DURATION;
     value
         .parse()
@@ -177,7 +189,7 @@ fn seconds(value: &str) -> Result<Duration, String> {
         .filter(|duration| range.contains(duration))
         .ok_or_else(|| {
             format!(
-                "seconds={}: seconds must be a number from {} to {}",
+                "{name}={}: {name} must be a number of seconds from {} to {}",
                 short(value),
                 range.start().as_secs_f64(),
                 range.end().as_secs_f64()

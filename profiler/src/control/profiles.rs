@@ -41,6 +41,10 @@ fn read(uri: &Uri) -> Result<Params, Error> {
 
 async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     let params = read(uri)?;
+    if let Some(past) = params.past {
+        let profile = blocking(move || crate::cpu::past(past)).await??;
+        return Ok((profile, params));
+    }
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder =
         crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner("a client of the control API");
@@ -49,6 +53,25 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     tokio::time::sleep(duration).await;
     let profile = blocking(move || session.stop()).await??;
     Ok((profile, params))
+}
+
+/// `GET /debug/pprof/kept?number=3`
+pub(super) async fn kept(uri: Uri) -> Response {
+    respond(take_kept(&uri).await, "kept")
+}
+
+async fn take_kept(uri: &Uri) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let kept = crate::cpu::kept_profiles();
+    let wanted = kept.iter().find(|kept| params.number.is_none_or(|number| number == kept.number()));
+    let Some(kept) = wanted.cloned() else {
+        let numbers: Vec<String> = kept.iter().map(|kept| kept.number().to_string()).collect();
+        return Err(Error::Invalid(match &numbers[..] {
+            [] => "no trigger has had a profile kept".into(),
+            numbers => format!("the profiles that were kept have the numbers {}", numbers.join(", ")),
+        }));
+    };
+    Ok((blocking(move || kept.profile()).await?, params))
 }
 
 #[cfg(feature = "heap")]

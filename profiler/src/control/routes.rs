@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use super::{activity, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 15] = [
+const PATHS: [(&str, &str); 18] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -17,6 +17,8 @@ const PATHS: [(&str, &str); 15] = [
         "/debug/pprof/profile?seconds=10&format=top&tenant=acme",
         "what one tenant's CPU time goes into, as a table",
     ),
+    ("/debug/pprof/profile?past=60s", "the CPU profile of the last minute, where one is taken continuously"),
+    ("/debug/pprof/kept?number=1", "a CPU profile that a trigger had kept; without a number the latest"),
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
     ("/api/v1/stages", "stages and queries as JSON"),
@@ -28,7 +30,11 @@ const PATHS: [(&str, &str); 15] = [
     ("/api/v1/active", "what runs at this instant, as JSON"),
     ("/api/v1/history?seconds=60", "what was active on average, by stage, query and state, as JSON"),
     ("/api/v1/traces", "the latest traces, as JSON; with ?format=chrome for Perfetto"),
-    ("/api/v1/mode?stage=storage::*&mode=count", "by POST: what is recorded of stages: time, count or off"),
+    ("/api/v1/kept", "which profiles triggers had kept, and why, as JSON"),
+    (
+        "/api/v1/mode?stage=storage::*&mode=count",
+        "by POST: what is recorded of stages: span, time, count or off",
+    ),
     ("/api/v1/status", "what Stagelight does, uses and refused, as JSON"),
 ];
 
@@ -39,6 +45,7 @@ pub(super) fn router() -> Router {
         .route("/debug/pprof/", get(index))
         .route("/debug/pprof", get(index))
         .route("/debug/pprof/profile", get(profiles::cpu))
+        .route("/debug/pprof/kept", get(profiles::kept))
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/api/v1/stages", get(status::stages))
         .route("/api/v1/queries", get(activity::queries))
@@ -46,6 +53,7 @@ pub(super) fn router() -> Router {
         .route("/api/v1/active", get(activity::active))
         .route("/api/v1/history", get(activity::history))
         .route("/api/v1/traces", get(activity::traces))
+        .route("/api/v1/kept", get(status::kept))
         .route("/api/v1/mode", post(activity::mode))
         .route("/api/v1/status", get(status::status))
         .fallback(unknown)

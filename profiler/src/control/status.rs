@@ -1,6 +1,7 @@
 //! What Stagelight tells of the process and of itself, as JSON and metrics.
 
 use std::process;
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -46,6 +47,7 @@ pub(super) async fn status() -> Json<Value> {
             "rung": rung.as_ref().map(|rung| rung.name),
             "rung_limits": rung.as_ref().map(|rung| rung.limits),
             "rungs_refused": rung.as_ref().map(|rung| &rung.refused),
+            "past_seconds": crate::cpu::past_status(),
             "samples": totals.kept,
             "dropped": {
                 "ring_full": totals.ring_full,
@@ -61,6 +63,23 @@ pub(super) async fn status() -> Json<Value> {
             "heap_sampling_ns": overhead.heap_sampling.as_nanos() as u64,
         },
     }))
+}
+
+/// `GET /api/v1/kept`
+pub(super) async fn kept() -> Json<Value> {
+    let kept: Vec<Value> = crate::cpu::kept_profiles()
+        .iter()
+        .map(|kept| {
+            let at = kept.at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            json!({
+                "number": kept.number(),
+                "reason": kept.reason(),
+                "at_ns": at.as_nanos() as u64,
+                "samples": kept.samples(),
+            })
+        })
+        .collect();
+    Json(json!({ "kept": kept }))
 }
 
 #[cfg(feature = "heap")]

@@ -1,7 +1,7 @@
 //! The thread that empties the ring while a profile runs, and sums up samples that are alike.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::ring::{Ring, Sample};
@@ -10,11 +10,15 @@ use super::{handler, tasks};
 use crate::profile::{Context, KERNEL_NOT_PERMITTED, Raw};
 use crate::unwind;
 
-/// Between two looks. The ring holds several times what is sampled meanwhile.
-const INTERVAL: Duration = Duration::from_millis(20);
+/// Between two looks at the threads and the loaded objects.
+const TEND: Duration = Duration::from_millis(100);
 
-/// Looks at the ring between two looks at the threads and the loaded objects.
+/// Looks at the ring in that time. The ring holds several times what is sampled between two; below this rate one will do.
 const LOOKS: u32 = 5;
+const SLOW_HZ: u32 = 50;
+
+/// Asks for what was gathered since the last time.
+pub(super) struct Cut(pub(super) Sender<Gathered>);
 
 /// Frames of different stacks that a profile keeps, 8 MiB. Samples of further stacks count by their labels alone.
 const MAX_FRAMES: usize = 1 << 20;
@@ -42,26 +46,44 @@ pub(super) struct Gathered {
     pub(super) signal_blocked: u64,
 }
 
-/// Drains until told to stop or left alone.
-pub(super) fn run(mut rung: Box<dyn Trigger>, stop: &Receiver<()>) -> Gathered {
-    let mut gathered = Gathered { blind_to_kernel: rung.blind_to_kernel(), ..Gathered::default() };
+/// Drains until nobody can ask any more.
+pub(super) fn run(mut rung: Box<dyn Trigger>, hz: u32, asks: &Receiver<Cut>) -> Gathered {
+    let new =
+        |rung: &dyn Trigger| Gathered { blind_to_kernel: rung.blind_to_kernel(), ..Gathered::default() };
+    let mut gathered = new(&*rung);
+    let looks = if hz < SLOW_HZ { 1 } else { LOOKS };
     let mut look = 0;
-    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(INTERVAL) {
-        look = (look + 1) % LOOKS;
-        if look == 0 {
-            unwind::refresh();
-            rung.tend();
+    loop {
+        match asks.recv_timeout(TEND / looks) {
+            Ok(Cut(reply)) => {
+                handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
+                gathered.look_at(&*rung);
+                // Who asked may have gone.
+                let _ = reply.send(std::mem::replace(&mut gathered, new(&*rung)));
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                look = (look + 1) % looks;
+                if look == 0 {
+                    unwind::refresh();
+                    rung.tend();
+                }
+                handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
+            }
         }
-        handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
     }
-    gathered.threads_missed = rung.threads_missed();
-    gathered.signal_blocked = tasks::blocking(rung.signal());
+    gathered.look_at(&*rung);
     drop(rung);
     handler::disarm(|recorder| gathered.take_all(&recorder.ring));
     gathered
 }
 
 impl Gathered {
+    fn look_at(&mut self, rung: &dyn Trigger) {
+        self.threads_missed = rung.threads_missed();
+        self.signal_blocked = tasks::blocking(rung.signal());
+    }
+
     fn take_all(&mut self, ring: &Ring) {
         while ring.pop(|sample| self.add(sample)) {}
     }

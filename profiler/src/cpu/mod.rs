@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::profile::Profile;
 
+mod continuous;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ctimer;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -13,6 +14,7 @@ mod drain;
 mod follow;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod handler;
+mod past;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod perf_event;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -40,10 +42,24 @@ mod signal;
 mod sigprof;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tasks;
+mod trigger;
+mod turn;
 
-pub(crate) use session::{bytes, totals};
+pub use continuous::{Continuous, ContinuousBuilder, continuous};
 #[cfg(feature = "control")]
-pub(crate) use session::{chosen, running};
+pub(crate) use past::status as past_status;
+pub use past::{KeptProfile, kept_profiles, past};
+#[cfg(feature = "control")]
+pub(crate) use session::chosen;
+pub(crate) use session::totals;
+pub use trigger::{Keeper, Trigger};
+#[cfg(feature = "control")]
+pub(crate) use turn::running;
+
+/// Bytes that sampling uses at present.
+pub(crate) fn bytes() -> usize {
+    session::bytes() + past::bytes()
+}
 
 /// What all CPU profiles of the process came to so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,17 +172,18 @@ impl CpuBuilder {
     }
 
     fn begin(self, duration: Option<Duration>) -> Result<CpuSession, Error> {
-        if !HZ.contains(&self.hz) {
-            return Err(Error::Invalid(format!(
-                "a CPU profile at {} Hz: the rate must be {} to {} Hz",
-                self.hz,
-                HZ.start(),
-                HZ.end()
-            )));
-        }
+        check_hz("a CPU profile", self.hz)?;
         let session = session::Session::start(self.hz, duration, self.owner)?;
         Ok(CpuSession { session, lines: self.lines })
     }
+}
+
+/// Refuses a rate that no profile may have.
+fn check_hz(what: &str, hz: u32) -> Result<(), Error> {
+    if HZ.contains(&hz) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{what} at {hz} Hz: the rate must be {} to {} Hz", HZ.start(), HZ.end())))
 }
 
 /// Refuses a duration that no profile may have.

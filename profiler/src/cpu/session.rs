@@ -6,40 +6,21 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::drain::{self, Gathered};
+use super::drain::{self, Cut, Gathered};
 use super::handler::{self, Recorder};
 use super::ring::Ring;
 use super::rung::{self, Trigger};
-use super::tasks;
+use super::turn::Turn;
 use super::{Chosen, Totals};
+use super::{past, tasks};
 use crate::error::Error;
-use crate::profile::{Kind, Profile, ProfileStats};
+use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
 use crate::unwind;
-
-/// Who samples at present.
-struct Running {
-    owner: String,
-    until: Option<Instant>,
-}
-
-static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
 static CHOSEN: Mutex<Option<Chosen>> = Mutex::new(None);
 
 /// Bytes of the running profile's ring.
 static RING_BYTES: AtomicU64 = AtomicU64::new(0);
-
-/// Who takes a CPU profile at this moment and until when, in a sentence.
-pub(crate) fn running() -> Option<String> {
-    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    running.as_ref().map(|Running { owner, until }| match until {
-        Some(until) => {
-            let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
-            format!("{owner} is taking a CPU profile for another {left:.1} s")
-        }
-        None => format!("{owner} is taking a CPU profile until it is stopped"),
-    })
-}
 
 /// Bytes that sampling uses at present.
 pub(crate) fn bytes() -> usize {
@@ -69,35 +50,23 @@ pub(super) struct Session {
     start: Instant,
     cpu_start_ns: u64,
     totals_at_start: Totals,
-    stop: Option<Sender<()>>,
+    asks: Option<Sender<Cut>>,
     drain: Option<JoinHandle<Gathered>>,
     /// Held from the first moment to the last.
+    _armed: Armed,
+}
+
+/// The right to sample, and the recorder that is armed by it.
+struct Armed {
+    /// Given back after the recorder is gone.
     _turn: Turn,
 }
 
-/// The right to take the one CPU profile that runs at a time.
-struct Turn;
-
-impl Turn {
-    fn take(owner: String, duration: Option<Duration>) -> Result<Self, Error> {
-        if let Some(running) = running() {
-            return Err(Error::Busy(format!("{running}; one runs at a time")));
-        }
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.is_some() {
-            return Err(Error::Busy("another CPU profile was just started; one runs at a time".into()));
-        }
-        *running = Some(Running { owner, until: duration.map(|duration| Instant::now() + duration) });
-        Ok(Self)
-    }
-}
-
-impl Drop for Turn {
+impl Drop for Armed {
     fn drop(&mut self) {
         // Where the drain did not come to it.
         handler::disarm(|_| ());
         RING_BYTES.store(0, Ordering::Relaxed);
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -109,7 +78,11 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(super) fn start(hz: u32, duration: Option<Duration>, owner: String) -> Result<Self, Error> {
-        let turn = Turn::take(owner, duration)?;
+        Self::start_in(Turn::take(owner, duration)?, hz)
+    }
+
+    pub(super) fn start_in(turn: Turn, hz: u32) -> Result<Self, Error> {
+        let turn = Armed { _turn: turn };
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         unwind::refresh();
         let period = 1_000_000_000 / u64::from(hz);
@@ -117,12 +90,12 @@ impl Session {
         RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
         handler::arm(Box::new(Recorder { ring, number: NUMBER.fetch_add(1, Ordering::Relaxed), period }));
         // The drain waits for its rung, so that it is among the threads that get a trigger.
-        let (stop, stopped) = mpsc::channel();
+        let (asks, asked) = mpsc::channel();
         let (hand_over, rung) = mpsc::channel::<Box<dyn Trigger>>();
         let drain = std::thread::Builder::new()
             .name("stagelight-cpu".into())
             .spawn(move || match rung.recv() {
-                Ok(rung) => drain::run(rung, &stopped),
+                Ok(rung) => drain::run(rung, hz, &asked),
                 // No rung could be started.
                 Err(_) => Gathered::default(),
             })
@@ -141,9 +114,9 @@ impl Session {
             start,
             cpu_start_ns,
             totals_at_start,
-            stop: Some(stop),
+            asks: Some(asks),
             drain: Some(drain),
-            _turn: turn,
+            _armed: turn,
         })
     }
 
@@ -151,17 +124,42 @@ impl Session {
         self.rung.name
     }
 
-    pub(super) fn finish(mut self, lines: bool) -> Result<Profile, Error> {
-        let duration = self.start.elapsed();
-        let cpu_end_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
-        let gathered = self
-            .end()
-            .ok_or_else(|| Error::Unsupported("the CPU profile's drain thread ended early".into()))?;
+    /// Ends sampling and gives the profile, symbolized. The continuous one, if there is one, knows it too.
+    pub(super) fn finish(self, lines: bool) -> Result<Profile, Error> {
+        let raw = self.finish_raw()?;
+        past::offer(&raw);
+        Ok(raw.named(Kind::Cpu, lines))
+    }
+
+    pub(super) fn finish_raw(mut self) -> Result<RawProfile, Error> {
+        // To end takes time too, in which nothing is sampled.
+        let end = self.now();
+        let gathered = self.end().ok_or_else(ended_early)?;
+        Ok(self.take(gathered, end))
+    }
+
+    /// What was taken since the start or the last cut; sampling goes on.
+    pub(super) fn cut(&mut self) -> Result<RawProfile, Error> {
+        let (reply, gathered) = mpsc::channel();
+        let asks = self.asks.as_ref().ok_or_else(ended_early)?;
+        asks.send(Cut(reply)).map_err(|_| ended_early())?;
+        let gathered = gathered.recv().map_err(|_| ended_early())?;
+        let end = self.now();
+        Ok(self.take(gathered, end))
+    }
+
+    /// The time since the start or the last cut, and the process's CPU time.
+    fn now(&self) -> (Duration, u64) {
+        (self.start.elapsed(), tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID))
+    }
+
+    /// The profile of what was gathered until `end`; the next begins now.
+    fn take(&mut self, gathered: Gathered, (duration, cpu_end_ns): (Duration, u64)) -> RawProfile {
         let totals = totals();
         let stats = ProfileStats {
             rung: self.rung.name.into(),
             rung_limits: self.rung.limits.into(),
-            rungs_refused: std::mem::take(&mut self.rung.refused),
+            rungs_refused: self.rung.refused.clone(),
             samples: totals.kept - self.totals_at_start.kept,
             complete_stacks: gathered.complete,
             dropped: vec![
@@ -176,14 +174,20 @@ impl Session {
             duration,
             period: 1_000_000_000 / i64::from(self.hz),
         };
-        Ok(Profile::new(Kind::Cpu, gathered.into_raw(), stats, lines))
+        self.cpu_start_ns = cpu_end_ns;
+        (self.started, self.start, self.totals_at_start) = (SystemTime::now(), Instant::now(), totals);
+        RawProfile { raw: gathered.into_raw(), stats }
     }
 
     /// Ends sampling once; `None` the second time.
     fn end(&mut self) -> Option<Gathered> {
-        drop(self.stop.take()?);
+        drop(self.asks.take()?);
         self.drain.take()?.join().ok()
     }
+}
+
+fn ended_early() -> Error {
+    Error::Unsupported("the CPU profile's drain thread ended early".into())
 }
 
 impl Drop for Session {

@@ -87,7 +87,7 @@ impl Sum {
 }
 
 impl ProfileStats {
-    fn plus(&self, other: &ProfileStats) -> ProfileStats {
+    pub(super) fn plus(&self, other: &ProfileStats) -> ProfileStats {
         let mut stats = self.clone();
         if stats.rung != other.rung {
             stats.rung = format!("{} and {}", self.rung, other.rung);

@@ -11,10 +11,12 @@ mod context;
 mod cut;
 mod diff;
 mod merge;
+mod raw;
 
 pub use context::LABELS;
 pub(crate) use context::{Context, Labels, WITHIN};
 pub use diff::Diff;
+pub(crate) use raw::{Raw, RawProfile};
 
 use context::Resolver;
 
@@ -47,15 +49,6 @@ impl Kind {
             Kind::HeapGrowth => "Growth of the live heap",
         }
     }
-}
-
-/// A sum of samples as a profiler takes them: addresses and numbers.
-#[derive(Clone, Debug)]
-pub(crate) struct Raw {
-    /// Innermost first.
-    pub(crate) stack: Box<[u64]>,
-    pub(crate) context: Context,
-    pub(crate) values: [i64; 2],
 }
 
 /// How a profile came about and what it rests on: all of it, whatever was cut from it afterwards.

@@ -187,10 +187,14 @@ impl Registry {
     }
 }
 
-/// By name, or by component and name parted by `::`.
 fn matches(pattern: &str, stage: &Stage) -> bool {
-    glob::matches(pattern, stage.name)
-        || glob::matches(pattern, &format!("{}::{}", stage.component, stage.name))
+    matches_stage(pattern, stage.component, stage.name)
+}
+
+/// Whether a pattern, as [`set_mode`] takes it, matches a stage: its name, or its component and name parted by `::`.
+#[must_use]
+pub fn matches_stage(pattern: &str, component: &str, name: &str) -> bool {
+    glob::matches(pattern, name) || glob::matches(pattern, &format!("{component}::{name}"))
 }
 
 /// Switches recording on or off for the whole process; it is on at the start. Calls that are running finish as

@@ -12,9 +12,8 @@ use tracing_core::metadata::Kind;
 use tracing_core::span::{Attributes, Id};
 use tracing_core::{Interest, Level, Metadata, field};
 
-use crate::record::glob;
 use crate::record::observer::{self, Observer};
-use crate::record::stage::stage_by_id;
+use crate::record::stage::{matches_stage, stage_by_id};
 
 /// A field of the spans that are stages, by which [`StageLayer`](super::StageLayer) knows not to make stages of them again.
 pub(super) const MARK: &str = "stagelight.stage";
@@ -76,9 +75,8 @@ impl Rules {
         let patterns = &self.patterns;
         *self.sites.entry(stage).or_insert_with(|| {
             let (component, name) = stage_by_id(stage);
-            let whole = format!("{component}::{name}");
-            let matches = |pattern: &str| glob::matches(pattern, name) || glob::matches(pattern, &whole);
-            let (_, level) = patterns.iter().rev().find(|(pattern, _)| matches(pattern))?;
+            let (_, level) =
+                patterns.iter().rev().find(|(pattern, _)| matches_stage(pattern, component, name))?;
             let site: &'static Site = Box::leak(Box::new(Site { metadata: OnceLock::new() }));
             site.metadata.get_or_init(|| Site::of(name, component, *level, Identifier(site)));
             Some(site)

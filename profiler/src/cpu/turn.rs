@@ -1,0 +1,90 @@
+//! Whose turn it is: one CPU profile runs at a time. The one that runs continuously steps aside for those that are asked for.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// Who samples at present.
+struct Running {
+    owner: String,
+    until: Option<Instant>,
+    /// Asks it to end its turn, if it does that.
+    step_aside: Option<Box<dyn Fn() + Send>>,
+}
+
+#[derive(Default)]
+struct Turns {
+    running: Option<Running>,
+    /// Those for whom someone steps aside.
+    waiting: usize,
+}
+
+static TURNS: Mutex<Turns> = Mutex::new(Turns { running: None, waiting: 0 });
+static ENDED: Condvar = Condvar::new();
+
+/// How long it may take to step aside: to take the last samples and to close each thread's trigger.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn turns() -> MutexGuard<'static, Turns> {
+    TURNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who takes a CPU profile at this moment and until when, in a sentence.
+pub(crate) fn running() -> Option<String> {
+    turns().running.as_ref().map(Running::sentence)
+}
+
+impl Running {
+    fn sentence(&self) -> String {
+        let owner = &self.owner;
+        match self.until {
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
+                format!("{owner} is taking a CPU profile for another {left:.1} s")
+            }
+            None => format!("{owner} is taking a CPU profile until it is stopped"),
+        }
+    }
+}
+
+/// The right to take the one CPU profile that runs at a time.
+pub(super) struct Turn(());
+
+impl Turn {
+    /// For a profile that was asked for.
+    pub(super) fn take(owner: String, duration: Option<Duration>) -> Result<Self, Error> {
+        let mut turns = turns();
+        if let Some(step_aside) = turns.running.as_ref().and_then(|running| running.step_aside.as_ref()) {
+            step_aside();
+            turns.waiting += 1;
+            let free = ENDED.wait_timeout_while(turns, PATIENCE, |turns| turns.running.is_some());
+            turns = free.unwrap_or_else(PoisonError::into_inner).0;
+            turns.waiting -= 1;
+        }
+        if let Some(running) = &turns.running {
+            return Err(Error::Busy(format!("{}; one runs at a time", running.sentence())));
+        }
+        let until = duration.map(|duration| Instant::now() + duration);
+        turns.running = Some(Running { owner, until, step_aside: None });
+        Ok(Self(()))
+    }
+
+    /// For the continuous profile: `None` if another one runs or is about to.
+    pub(super) fn take_aside(owner: &str, step_aside: impl Fn() + Send + 'static) -> Option<Self> {
+        let mut turns = turns();
+        if turns.running.is_some() || turns.waiting > 0 {
+            return None;
+        }
+        turns.running =
+            Some(Running { owner: owner.into(), until: None, step_aside: Some(Box::new(step_aside)) });
+        Some(Self(()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        turns().running = None;
+        ENDED.notify_all();
+    }
+}
