@@ -405,3 +405,39 @@ fn go_tool_pprof_reads_over_http() {
         }
     }
 }
+
+#[test]
+fn the_past_is_given_and_what_triggers_had_kept() {
+    use stagelight_profiler::{Trigger, continuous};
+    let scene = Scene::new();
+    let (status, text) = scene.text("/debug/pprof/profile?past=10s");
+    assert!(status == 501 && text.contains("no continuous profile runs"), "{status} {text}");
+    let continuous = continuous().hz(199).start().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let (status, text) = scene.text("/debug/pprof/profile?past=10s&format=top&tenant=acme");
+    assert!(status == 200 && text.contains("control::work"), "{status} {text}");
+    let (_, text) = scene.text("/api/v1/status");
+    let past: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(past["cpu"]["past_seconds"].as_f64().unwrap() > 0.3, "{past}");
+    assert!(scene.text("/debug/pprof/profile?past=soon").1.contains("past must be"));
+
+    let (status, text) = scene.text("/debug/pprof/kept");
+    assert!(status == 400 && text.contains("no trigger has had a profile kept"), "{status} {text}");
+    let keeper = continuous.keeper().on(Trigger::when("test", |_| Some("always".into())));
+    let collector =
+        stagelight::collector().every(Duration::from_millis(50)).exporter(keeper).start().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let kept = loop {
+        let kept: serde_json::Value = serde_json::from_str(&scene.text("/api/v1/kept").1).unwrap();
+        if let Some(kept) = kept["kept"].get(0) {
+            break kept.clone();
+        }
+        assert!(Instant::now() < deadline, "what the trigger kept is listed");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((kept["reason"].as_str(), kept["number"].as_u64()), (Some("test: always"), Some(1)));
+    let (status, text) = scene.text("/debug/pprof/kept?number=1&format=folded&by=path");
+    assert!(status == 200 && text.contains("stage: control.query;"), "{status} {text}");
+    assert!(scene.text("/debug/pprof/kept?number=7").1.contains("have the numbers 1"));
+    collector.stop();
+}

@@ -251,6 +251,8 @@ mod tests {
         assert_eq!(
             params,
             Params {
+                past: None,
+                number: None,
                 seconds: Some(Duration::from_millis(2500)),
                 hz: Some(999),
                 format: Format::Svg,

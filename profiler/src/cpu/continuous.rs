@@ -115,7 +115,6 @@ pub struct Continuous {
 
 impl Continuous {
     /// An exporter for a [`collector`](stagelight::collector) that keeps the last minute's profile when a trigger fires.
-    #[must_use]
     pub fn keeper(&self) -> Keeper {
         Keeper::new()
     }

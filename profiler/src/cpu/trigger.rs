@@ -13,8 +13,10 @@ use super::past;
 /// A rule that looks at each window and says why the profile of the past is to be kept, if it is.
 pub struct Trigger {
     name: String,
-    rule: Box<dyn FnMut(&Window) -> Option<String> + Send>,
+    rule: Box<Rule>,
 }
+
+type Rule = dyn FnMut(&Window) -> Option<String> + Send;
 
 impl fmt::Debug for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
