@@ -1,1 +1,5 @@
-//! Benches of every claim; `BENCHMARKS.md` holds the results.
+//! Benches of every claim, and what they share; `BENCHMARKS.md` holds the results.
+
+pub mod cpu_time;
+pub mod harness;
+pub mod report;

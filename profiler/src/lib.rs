@@ -124,6 +124,13 @@ pub mod __pprof {
     pub use crate::symbolize::{Frame, in_file};
 }
 
+/// For the benches. No part of the public interface.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[doc(hidden)]
+pub mod __bench {
+    pub use crate::unwind::timed::walks;
+}
+
 /// What parses bytes from outside, for the fuzz targets.
 #[cfg(fuzzing)]
 pub mod fuzzing {

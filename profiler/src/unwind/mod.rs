@@ -11,6 +11,8 @@ mod published;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stack;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod timed;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod walk;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

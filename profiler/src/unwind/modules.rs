@@ -34,6 +34,16 @@ pub(super) type Unwinder = UnwinderNative<Table, MustNotAllocateDuringUnwind>;
 pub(super) struct Modules {
     pub(super) unwinder: Unwinder,
     pub(super) copied_bytes: usize,
+    /// Where there is code, sorted.
+    code: Vec<Range<u64>>,
+}
+
+impl Modules {
+    /// Whether an address lies in an object's code.
+    pub(super) fn is_code(&self, address: u64) -> bool {
+        let after = self.code.partition_point(|range| range.start <= address);
+        after.checked_sub(1).is_some_and(|index| self.code[index].contains(&address))
+    }
 }
 
 /// How often the loader has loaded and unloaded objects: while this stands, so do the modules.
@@ -48,17 +58,20 @@ pub(super) fn generation() -> (u64, u64) {
 
 /// Reads the tables of all objects that are loaded now.
 pub(super) fn load() -> Modules {
-    let mut modules = Modules { unwinder: Unwinder::new(), copied_bytes: 0 };
+    let mut modules = Modules { unwinder: Unwinder::new(), copied_bytes: 0, code: Vec::new() };
     let mut first = true;
     loaded::each(|object| {
         // The loader names the program first; it is never unloaded, and the vdso neither.
         let permanent = std::mem::take(&mut first) || object.name().starts_with("linux-vdso");
+        let executable = object.headers(libc::PT_LOAD).filter(|header| header.p_flags & libc::PF_X != 0);
+        modules.code.extend(executable.map(|header| object.place(header)));
         if let Some(object) = Object::read(object) {
             let module = object.module(permanent, &mut modules.copied_bytes);
             modules.unwinder.add_module(module);
         }
         true
     });
+    modules.code.sort_by_key(|range| range.start);
     modules
 }
 

@@ -4,9 +4,10 @@ const PAGE: u64 = 4096;
 
 /// Reads the words of one stack, upwards from where the thread stands.
 ///
-/// The pages are checked one by one as the walk reaches them, by a system call that never succeeds and says
-/// whether it could read. A walk of forty frames crosses two or three pages. This needs to know nothing of
-/// where the stack ends, so it holds on any stack: the main thread's, a coroutine's, a signal handler's.
+/// Of a thread that has entered a stage it is known where its stack ends, and all of it above the stack pointer is in
+/// use. On any other stack, a coroutine's or a signal handler's, the pages are checked one by one as the walk
+/// reaches them, by a system call that never succeeds and says whether it could read. A walk of forty frames crosses two or
+/// three pages.
 pub(super) struct StackReader {
     lowest: u64,
     /// The end of the pages that are known to be readable, from `lowest` on.
@@ -16,7 +17,9 @@ pub(super) struct StackReader {
 impl StackReader {
     /// A reader of the stack whose pointer is `sp`, which need not be true.
     pub(super) fn new(sp: u64) -> Self {
-        Self { lowest: sp, readable: sp & !(PAGE - 1) }
+        let [low, high] = stagelight::__private::stack();
+        let readable = if (low..high).contains(&sp) { high } else { sp & !(PAGE - 1) };
+        Self { lowest: sp, readable }
     }
 
     /// The word at an address.
@@ -34,8 +37,8 @@ impl StackReader {
             }
             self.readable = self.readable.saturating_add(PAGE);
         }
-        // SAFETY: the address is aligned, and all pages from the stack pointer's to its own were seen to be readable in
-        // this walk: it is the thread's own stack, which nobody unmaps meanwhile.
+        // SAFETY: the address is aligned, and all pages from the stack pointer's to its own are either of the thread's own
+        // stack or were seen to be readable in this walk: nobody unmaps meanwhile what the thread stands on.
         // Volatile, as the word may belong to anything.
         Ok(unsafe { (address as *const u64).read_volatile() })
     }
@@ -54,7 +57,7 @@ fn is_readable(address: u64) -> bool {
 }
 
 /// A word of this process's memory, copied by the kernel, which refuses what can't be read.
-fn copy(address: u64) -> Result<u64, ()> {
+pub(super) fn copy(address: u64) -> Result<u64, ()> {
     let mut word = 0_u64;
     let to = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: size_of::<u64>() };
     let from = libc::iovec { iov_base: address as *mut _, iov_len: size_of::<u64>() };

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 
 use framehop::x86_64::UnwindRegsX86_64;
-use framehop::{Error, Unwinder as _};
+use framehop::{Error, FrameAddress, Unwinder as _};
 
-use super::stack::StackReader;
+use super::caches::Cache;
+use super::modules::Modules;
+use super::stack::{StackReader, copy};
 use super::{caches, published};
 
 /// The registers that a walk starts from.
@@ -45,27 +47,99 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
     WALKED.set(Some(registers));
     let walked = published::with(|modules| {
         caches::with(hint, |cache| {
-            let mut stack = StackReader::new(registers.sp);
-            let mut read = |address| stack.read(address);
-            let regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
-            let mut iter = modules.unwinder.iter_frames(registers.ip, regs, cache, &mut read);
-            let mut count = 0;
-            loop {
-                match iter.next() {
-                    Ok(Some(_)) if count == frames.len() => return (count, End::Full),
-                    Ok(Some(frame)) => {
-                        frames[count] = frame.address_for_lookup();
-                        count += 1;
-                    }
-                    // A null return address is how a thread's or a coroutine's first frame is marked.
-                    Ok(None) | Err(Error::ReturnAddressIsNull) => return (count, End::Start),
-                    Err(_) => return (count, End::Lost),
-                }
-            }
+            let stack = StackReader::new(registers.sp);
+            Walk { modules, cache, stack }.run(registers, frames)
         })
     });
     WALKED.set(interrupted);
     walked.flatten().unwrap_or((0, End::Busy))
+}
+
+/// A walk's tools.
+struct Walk<'a> {
+    modules: &'a Modules,
+    cache: &'a mut Cache,
+    stack: StackReader,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, Registers { ip, sp, bp }: Registers, frames: &mut [u64]) -> (usize, End) {
+        let mut sure = (0, sp);
+        let address = FrameAddress::from_instruction_pointer(ip);
+        let regs = UnwindRegsX86_64::new(ip, sp, bp);
+        let (count, end) = self.follow(address, regs, frames, &mut sure);
+        if end != End::Lost || count < 2 {
+            return (count, end);
+        }
+        self.search(sure, frames).unwrap_or((count, end))
+    }
+
+    /// Follows the tables from a frame on. Notes how many frames are sure, since there is code, and the stack pointer of the
+    /// last of these. A frame of code that was made at run time may have one after it all the same.
+    fn follow(
+        &mut self,
+        mut address: FrameAddress,
+        mut regs: UnwindRegsX86_64,
+        frames: &mut [u64],
+        sure: &mut (usize, u64),
+    ) -> (usize, End) {
+        let mut count = 0;
+        loop {
+            let Some(frame) = frames.get_mut(count) else { return (count, End::Full) };
+            *frame = address.address_for_lookup();
+            count += 1;
+            if self.modules.is_code(*frame) {
+                *sure = (count, regs.sp());
+            }
+            let mut read = |address| self.stack.read(address);
+            match self.modules.unwinder.unwind_frame(address, &mut regs, self.cache, &mut read) {
+                Ok(Some(caller)) => match FrameAddress::from_return_address(caller) {
+                    Some(caller) => address = caller,
+                    None => return (count, End::Start),
+                },
+                // A null return address is how a thread's or a coroutine's first frame is marked.
+                Ok(None) | Err(Error::ReturnAddressIsNull) => return (count, End::Start),
+                Err(_) => return (count, End::Lost),
+            }
+        }
+    }
+
+    /// Where the tables lead nowhere, looks up the stack for a return address from which they lead to the thread's start. That
+    /// happens while a panic unwinds: the unwinder writes the registers of the frame that it goes to over those that
+    /// its own callers had saved, so their frame pointers are not theirs.
+    fn search(&mut self, (count, sp): (usize, u64), frames: &mut [u64]) -> Option<(usize, End)> {
+        /// Words of the stack that are looked at, and return addresses that are tried.
+        const WORDS: u64 = 128;
+        const TRIES: u32 = 6;
+        let mut tries = 0;
+        for place in (0..WORDS).map(|word| sp + 8 * word) {
+            let Ok(value) = self.stack.read(place) else { break };
+            if !self.modules.is_code(value.wrapping_sub(1)) || !is_after_call(value) {
+                continue;
+            }
+            let Some(caller) = FrameAddress::from_return_address(value) else { continue };
+            let bp = place.checked_sub(8).map_or(0, |below| self.stack.read(below).unwrap_or(0));
+            let regs = UnwindRegsX86_64::new(value, place + 8, bp);
+            let (more, end) = self.follow(caller, regs, frames.get_mut(count..)?, &mut (0, 0));
+            if matches!(end, End::Start | End::Full) {
+                return Some((count + more, end));
+            }
+            tries += 1;
+            if tries == TRIES {
+                break;
+            }
+        }
+        None
+    }
+}
+
+/// Whether the instruction before an address of code may be a call: direct, or through a register or memory, of any length.
+fn is_after_call(address: u64) -> bool {
+    // Copied by the kernel, because a library's code may be unloaded by now.
+    let Ok(word) = copy(address.wrapping_sub(8)) else { return false };
+    let bytes = word.to_le_bytes();
+    let is_indirect = |at: usize| bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2;
+    bytes[3] == 0xe8 || is_indirect(6) || is_indirect(5) || is_indirect(4) || is_indirect(2) || is_indirect(1)
 }
 
 /// A number for `walk` that a thread keeps for its life: the address of a thread-local, in pages. Async-signal-safe.

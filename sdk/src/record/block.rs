@@ -107,6 +107,8 @@ pub(crate) struct Block {
     pub(crate) query_start: Cell64,
     /// Rows that were reported so far.
     pub(crate) rows: Cell64,
+    /// The owner's stack, from its lowest address to its end; both 0 if unknown.
+    stack: [Cell64; 2],
     /// The owner's thread id, 0 while the block is free.
     tid: AtomicU32,
     label_chunks_used: AtomicU32,
@@ -167,9 +169,20 @@ impl Block {
         self.tid.store(tid, Ordering::Relaxed);
     }
 
+    /// Owner only: where its stack lies.
+    pub(crate) fn set_stack(&self, [low, high]: [u64; 2]) {
+        self.stack[0].set(low);
+        self.stack[1].set(high);
+    }
+
+    pub(crate) fn stack(&self) -> [u64; 2] {
+        [self.stack[0].get(), self.stack[1].get()]
+    }
+
     /// Ends the owner's use. Its counts stay.
     pub(crate) fn release(&self) {
         self.clear();
+        self.set_stack([0, 0]);
         self.tid.store(0, Ordering::Relaxed);
         self.allocated.store((&raw const NO_ALLOCATION_COUNTER).cast_mut(), Ordering::Relaxed);
     }

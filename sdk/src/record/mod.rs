@@ -29,5 +29,6 @@ pub(crate) mod registry;
 pub(crate) mod spans;
 pub(crate) mod stage;
 pub(crate) mod thread;
+pub(crate) mod thread_stack;
 pub(crate) mod trace_context;
 pub(crate) mod turnover;

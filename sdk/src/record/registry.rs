@@ -98,6 +98,7 @@ pub(crate) fn acquire() -> Option<&'static Block> {
         }
     };
     block.adopt(tid, allocated, clock);
+    block.set_stack(super::thread_stack::bounds());
     if let Some(observe) = thread_observer() {
         observe(tid);
     }

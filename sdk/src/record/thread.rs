@@ -96,3 +96,11 @@ pub struct Sampled {
 pub fn sampled(path: &mut [u16]) -> Sampled {
     present().map_or(Sampled::default(), |block| block.sampled(path))
 }
+
+/// The lowest address and the end of the calling thread's stack; zeros for a thread that has not entered a stage yet.
+/// Async-signal-safe.
+#[must_use]
+#[inline]
+pub fn stack() -> [u64; 2] {
+    present().map_or([0, 0], Block::stack)
+}

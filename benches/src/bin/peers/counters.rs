@@ -1,8 +1,8 @@
 //! A counter that two threads increment at once.
 
-use crate::harness::interleave;
-use crate::report::{Bar, Report};
 use crate::threads::on_threads;
+use stagelight_benches::harness::interleave;
+use stagelight_benches::report::{Bar, Report};
 
 static COUNTER: stagelight::Counter =
     stagelight::Counter::new("peers_counted_total", "Increments of the bench.");

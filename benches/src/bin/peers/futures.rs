@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::body::{in_query, staged};
-use crate::harness::{interleave, per_call};
-use crate::report::{Bar, Report};
+use stagelight_benches::harness::{interleave, per_call};
+use stagelight_benches::report::{Bar, Report};
 
 const ROUNDS: usize = 41;
 const CALLS: u32 = 500_000;

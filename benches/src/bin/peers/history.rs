@@ -7,10 +7,10 @@ use std::time::Duration;
 use stagelight::ActiveHistory;
 
 use crate::body::in_query;
-use crate::cpu::thread_ns;
 use crate::crew::Crew;
-use crate::harness::Series;
-use crate::report::{Bar, Report};
+use stagelight_benches::cpu_time::thread_ns;
+use stagelight_benches::harness::Series;
+use stagelight_benches::report::{Bar, Report};
 
 const THREADS: usize = 64;
 const LOOKS: usize = 101;

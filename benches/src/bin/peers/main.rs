@@ -10,16 +10,13 @@
 
 mod body;
 mod counters;
-mod cpu;
 mod crew;
 mod engine;
 mod futures;
-mod harness;
 mod history;
 mod hundred;
 mod memory;
 mod peer;
-mod report;
 mod snapshots;
 mod stages;
 mod threads;
@@ -27,7 +24,7 @@ mod threads;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use report::Report;
+use stagelight_benches::report::Report;
 
 // The allocator that counts each thread's bytes, as in a program that takes heap profiles; samples so rare that no peer
 // pays for them when it allocates.
@@ -69,8 +66,12 @@ fn main() -> ExitCode {
 
     if has("--check") {
         report.print_checks();
+        println!("feature-off see-test tests/tests/invariants.rs ok");
     } else {
         report.print_table();
+        println!(
+            "\nWith the feature off the code is the same: `cargo test -p stagelight-tests --test invariants`."
+        );
         println!("\n{:.0} s", start.elapsed().as_secs_f64());
     }
     if has("--check") && report.misses() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -6,10 +6,10 @@
 
 use crate::body::in_query;
 use crate::crew::Crew;
-use crate::harness::Series;
 use crate::hundred::{HUNDRED, STAGES};
-use crate::report::{Bar, Report};
 use crate::snapshots;
+use stagelight_benches::harness::Series;
+use stagelight_benches::report::{Bar, Report};
 
 const THREADS: usize = 64;
 

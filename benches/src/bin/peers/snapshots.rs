@@ -13,8 +13,8 @@ use stagelight::{Snapshot, StageStats};
 
 use crate::body::in_query;
 use crate::crew::Crew;
-use crate::harness::Series;
 use crate::hundred::{HUNDRED, PREFIX, STAGES};
+use stagelight_benches::harness::Series;
 
 const ROUNDS: usize = 25;
 

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use stagelight::Mode;
 
 use crate::body::{body, clock_pair, in_query, plain, staged};
-use crate::harness::{interleave, per_call};
-use crate::report::{Bar, Report};
+use stagelight_benches::harness::{interleave, per_call};
+use stagelight_benches::report::{Bar, Report};
 
 const ROUNDS: usize = 41;
 const CALLS: u32 = 500_000;

@@ -10,8 +10,8 @@ mod sqlite;
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Series, per_call};
-use crate::report::{Bar, Report};
+use stagelight_benches::harness::{Series, per_call};
+use stagelight_benches::report::{Bar, Report};
 
 const ROUNDS: usize = 41;
 

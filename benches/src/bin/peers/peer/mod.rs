@@ -12,9 +12,9 @@ mod prometheus;
 mod tracing;
 
 use crate::body::{in_query, staged};
-use crate::cpu::{process_ns, wait_for_idle};
-use crate::harness::{Series, Variant, per_call, turns};
-use crate::report::{Bar, Report};
+use stagelight_benches::cpu_time::{process_ns, wait_for_idle};
+use stagelight_benches::harness::{Series, Variant, per_call, turns};
+use stagelight_benches::report::{Bar, Report};
 
 const ROUNDS: usize = 11;
 const CALLS: u32 = 1_000_000;

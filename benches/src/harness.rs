@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::cpu::thread_ns;
+use crate::cpu_time::thread_ns;
 
 /// One variant of a comparison: runs a round and gives its figure, as a rule nanoseconds a call.
 pub type Variant<'a, T = f64> = Box<dyn FnMut() -> T + 'a>;
@@ -64,6 +64,7 @@ impl Series {
         self.with(other, |one, two| one - two)
     }
 
+    /// The middle one.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
