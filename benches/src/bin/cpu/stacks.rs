@@ -28,12 +28,6 @@ pub fn child(load: &str) -> Vec<f64> {
         }
     });
     let Ok(profile) = session.stop() else { return Vec::new() };
-        let mut f = Vec::new();
-        let _ = profile.write_folded(&mut f);
-        for l in String::from_utf8_lossy(&f).lines().filter(|l| !l.contains("panics")) {
-            eprintln!("{l}");
-        }
-    }
     let stats = profile.stats();
     vec![stats.complete_stacks as f64 / stats.samples.max(1) as f64 * 100.0]
 }
