@@ -157,3 +157,34 @@ fn cpu_and_heap_profiles_go_together() {
     let profile = session.stop().unwrap();
     assert!(profile.label_totals("tenant").iter().any(|(tenant, _)| tenant == "both"));
 }
+
+/// `vm.memfd_noexec` belongs to a namespace of process ids, so one is made for it.
+#[test]
+fn a_host_that_forbids_executable_memory_files_gets_its_heap_profile() {
+    use stagelight_tests::{child, is_child, skip, succeed};
+
+    let test = "a_host_that_forbids_executable_memory_files_gets_its_heap_profile";
+    if is_child() {
+        // SAFETY: the name is null-terminated; whatever comes back is left open.
+        let executable = unsafe { libc::memfd_create(c"test".as_ptr(), 0x10) };
+        assert!(executable < 0, "the setting is in force");
+        assert!(stagelight_profiler::heap().run().is_ok());
+        return;
+    }
+    let command = child(test);
+    let forbid = |then: &str| {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--pid", "--mount", "--fork", "--mount-proc", "sh", "-c"]);
+        unshare.arg(format!("echo 2 > /proc/sys/vm/memfd_noexec && {then}"));
+        unshare
+    };
+    if !forbid("true").output().is_ok_and(|output| output.status.success()) {
+        return skip("vm.memfd_noexec=2", "it can't be set in a namespace of process ids here");
+    }
+    let mut unshare = forbid("exec \"$0\" \"$@\"");
+    unshare.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        unshare.env(name, value.unwrap_or_default());
+    }
+    succeed(&mut unshare);
+}

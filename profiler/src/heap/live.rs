@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::SystemTime;
 
@@ -47,13 +47,8 @@ pub(crate) fn status() -> (bool, String) {
 
 /// Has jemalloc write its dump to memory: no disk is touched, and nothing is left behind whatever fails.
 fn dump_text() -> Result<String, Error> {
-    // SAFETY: the name is null-terminated.
-    let fd = unsafe { libc::memfd_create(c"stagelight-heap".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(Error::last("no memory file for the heap dump"));
-    }
-    // SAFETY: a new descriptor, which is ours alone.
-    let mut file = unsafe { File::from_raw_fd(fd) };
+    let mut file =
+        memory_file().map_err(|error| Error::Io("no memory file for the heap dump".into(), error))?;
     let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
     // SAFETY: the manual gives `const char *`, a path, which outlives the call.
     unsafe { jemalloc::write(c"prof.dump", path.as_ptr()) }
@@ -63,6 +58,24 @@ fn dump_text() -> Result<String, Error> {
     file.read_to_end(&mut text).map_err(|error| Error::Io("the heap dump can't be read".into(), error))?;
     // The mapped files at its end may have any name.
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A file in memory that can't be executed, without which `vm.memfd_noexec=2` refuses it.
+fn memory_file() -> io::Result<File> {
+    const MFD_NOEXEC_SEAL: libc::c_uint = 8;
+    // SAFETY: the name is null-terminated.
+    let create =
+        |flags| unsafe { libc::memfd_create(c"stagelight-heap".as_ptr(), libc::MFD_CLOEXEC | flags) };
+    let mut fd = create(MFD_NOEXEC_SEAL);
+    // A kernel before 6.3 knows no such flag.
+    if fd < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        fd = create(0);
+    }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor, which is ours alone.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 impl Live {
