@@ -1,5 +1,8 @@
 //! Helpers of the tests that cross crates: real processes, real clients.
 
+#[cfg(target_os = "linux")]
+pub mod cpu;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};

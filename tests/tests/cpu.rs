@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use stagelight::query;
 use stagelight_profiler::{Error, Profile, cpu};
+use stagelight_tests::cpu::{RUNGS, as_nobody, forbid, refused};
 use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns};
 
 /// CPU nanoseconds by tenant, by the threads' own clocks.
@@ -185,8 +186,6 @@ fn weights_come_to_the_cpu_time_on_every_rung() {
 
 #[test]
 fn perf_without_privileges_agrees_with_the_truth() {
-    use std::os::unix::process::CommandExt as _;
-
     if is_child() {
         let _ = std::env::set_current_dir("/");
         return check_against_truth("perf-sigtrap-user");
@@ -202,30 +201,15 @@ fn perf_without_privileges_agrees_with_the_truth() {
             &format!("kernel.perf_event_paranoid is {}", paranoid.trim()),
         );
     }
-    // A copy that the other user can read.
-    let place = tempfile::Builder::new().prefix("stagelight").tempdir_in("/tmp").unwrap();
-    let program = place.path().join("test");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    succeed(std::process::Command::new("chmod").args(["-R", "755"]).arg(place.path()));
-    let mut command = std::process::Command::new(program);
-    command.args(["--exact", "perf_without_privileges_agrees_with_the_truth", "--nocapture"]);
-    command.env("STAGELIGHT_TEST_CHILD", "1").env("STAGELIGHT_CPU_RUNG", "perf-sigtrap");
-    succeed(command.uid(65534).gid(65534).current_dir("/"));
+    let test = "perf_without_privileges_agrees_with_the_truth";
+    as_nobody(test, |command| {
+        succeed(command.env("STAGELIGHT_CPU_RUNG", "perf-sigtrap"));
+    });
 }
-
-/// From the highest down.
-const RUNGS: [&str; 4] = ["perf-sigtrap", "perf-setsig", "ctimer", "sampler-thread"];
 
 /// Why perf events can't be had here, if they can't.
 fn perf_refused() -> Option<String> {
     refused("perf-sigtrap")
-}
-
-/// Why a rung can't be had here, if it can't.
-fn refused(rung: &str) -> Option<String> {
-    let output = child("probe").env("STAGELIGHT_CPU_RUNG", rung).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().find_map(|line| Some(line.split_once("refused: ")?.1.to_owned()))
 }
 
 /// Not a test of its own: tells its parent whether a profile can be started.
@@ -235,26 +219,6 @@ fn probe() {
         && let Err(error) = cpu().start()
     {
         println!("refused: {error}");
-    }
-}
-
-/// From here on the system calls fail with `EPERM`, as they do under a container's filter.
-fn forbid(calls: &[libc::c_long]) {
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
-    let mut program = vec![step(LOAD, 0, 0)];
-    for (index, call) in calls.iter().enumerate() {
-        program.push(step(EQUAL, (calls.len() - index) as u8, *call as u32));
-    }
-    program.push(step(RETURN, 0, libc::SECCOMP_RET_ALLOW));
-    program.push(step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the program outlives the calls, which read it.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
     }
 }
 

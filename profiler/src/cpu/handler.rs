@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::ring::Ring;
+use super::roll::{self, Note};
 use super::tasks;
 use crate::profile::Context;
 use crate::unwind::{End, Registers, thread_hint, walk};
@@ -26,10 +27,8 @@ pub(super) enum Weight {
     /// By the CPU time that the thread used since its last sample: right also where ticks were lost, or fell into
     /// the kernel while only user code may be sampled, and after a sample that was refused.
     SinceLast,
-    /// The same, and a thread's first one by what it used since its clock stood at this many nanoseconds.
-    Since(u64),
-    /// By a number of periods that the kernel counted; a thread's first one by so many nanoseconds more.
-    Periods(u64, u64),
+    /// By a number of periods that the kernel counted.
+    Periods(u64),
 }
 
 static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
@@ -115,12 +114,18 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
     // What it weighs, and as much of it as the trigger has seen.
     let ticks = recorder.period * (1 + refused);
     let (weight, seen) = match (weight, last) {
-        (Weight::SinceLast | Weight::Since(_), Some(last)) => (thread.saturating_sub(last), ticks),
-        (Weight::SinceLast, None) => (recorder.period.min(thread), recorder.period),
+        (Weight::SinceLast, Some(last)) => (thread.saturating_sub(last), ticks),
         // That the thread was found late is no time in the kernel.
-        (Weight::Since(start), None) => (thread.saturating_sub(start), u64::MAX),
-        (Weight::Periods(periods, _), Some(_)) => (periods * recorder.period, u64::MAX),
-        (Weight::Periods(periods, more), None) => (periods * recorder.period + more, u64::MAX),
+        (Weight::SinceLast, None) => match roll::own_note() {
+            Note::Of(start) => (thread.saturating_sub(start), u64::MAX),
+            Note::New => (thread, u64::MAX),
+            Note::Unknown => (recorder.period.min(thread), u64::MAX),
+        },
+        (Weight::Periods(periods), Some(_)) => (periods * recorder.period, u64::MAX),
+        (Weight::Periods(periods), None) => match roll::own_note() {
+            Note::Of(before) => (periods * recorder.period + before, u64::MAX),
+            Note::New | Note::Unknown => (periods * recorder.period, u64::MAX),
+        },
     };
     // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
     let kept = recorder.ring.push(|sample| {

@@ -7,7 +7,7 @@ use super::handler::{self, Weight};
 use super::perf_event::{PerfEvent, spare_descriptors};
 use super::rung::Trigger;
 use super::signal::{self, Former};
-use super::tasks;
+use super::{roll, tasks};
 use crate::error::Error;
 
 /// Comes back in the signal's information, by which our samples are told from other traps.
@@ -19,7 +19,7 @@ const TRAP_PERF: libc::c_int = 6;
 static FORMER: Former = Former::new();
 
 pub(super) struct PerfSigtrap {
-    events: Vec<PerfEvent>,
+    events: Vec<(i32, PerfEvent)>,
     user_only: bool,
 }
 
@@ -46,7 +46,7 @@ impl PerfSigtrap {
         };
         let mut perf = Self { events: Vec::new(), user_only };
         perf.open_all(period_ns)?;
-        for event in &perf.events {
+        for (_, event) in &perf.events {
             event.enable().map_err(|error| Error::Io("a perf event can't be enabled".into(), error))?;
         }
         Ok(perf)
@@ -65,7 +65,11 @@ impl PerfSigtrap {
             }
             for tid in new {
                 match open(tid, period_ns, self.user_only) {
-                    Ok(event) => self.events.push(event),
+                    Ok(event) => {
+                        // A first sample may be late, where the thread blocks the signal for a while.
+                        roll::enter(tid, tasks::thread_cpu_ns(tid).unwrap_or(0));
+                        self.events.push((tid, event));
+                    }
                     // The thread ended.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     Err(error) => return Err(Error::Io("perf_event_open".into(), error)),
@@ -96,6 +100,12 @@ impl Trigger for PerfSigtrap {
 
     fn blind_to_kernel(&self) -> bool {
         self.user_only
+    }
+}
+
+impl Drop for PerfSigtrap {
+    fn drop(&mut self) {
+        self.events.iter().for_each(|&(tid, _)| roll::leave(tid));
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a handler of SIGPROF must know of its thread, by the thread's id: a table of fixed size, written by whoever arms
-//! threads and read in handlers.
+//! What a handler must know of its thread, by the thread's id: a table of fixed size, written by whoever arms threads and
+//! read in handlers.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
@@ -9,7 +9,8 @@ use super::tasks;
 pub(super) struct Entry {
     /// 0 if the place is free.
     tid: AtomicI32,
-    /// What the rung notes for the thread's first sample, in nanoseconds of CPU time.
+    /// For the weight of the thread's first sample, in nanoseconds of CPU time: where samples weigh what was used since
+    /// the last, what the thread's clock stood at; where they weigh periods, what it used before it had a timer.
     note: AtomicU64,
     /// Whether the sampler thread has sent a signal that did not arrive yet.
     asked: AtomicBool,
@@ -18,6 +19,9 @@ pub(super) struct Entry {
 /// Threads beyond it, or more than [`REACH`] whose ids differ by multiples of it, find no place. 256 KiB, of which
 /// untouched pages take nothing.
 const PLACES: usize = 16384;
+
+/// Whether some thread found no place, ever.
+static FULL: AtomicBool = AtomicBool::new(false);
 
 /// Places that a thread's entry may be in.
 const REACH: usize = 32;
@@ -32,7 +36,11 @@ fn places(tid: i32) -> impl Iterator<Item = &'static Entry> {
 
 /// Notes something of a thread, `None` if there is no place. One caller at a time; a handler finds it when this returns.
 pub(super) fn enter(tid: i32, note: u64) -> Option<&'static Entry> {
-    let entry = find(tid).or_else(|| places(tid).find(|entry| entry.tid.load(Ordering::Relaxed) == 0))?;
+    let place = find(tid).or_else(|| places(tid).find(|entry| entry.tid.load(Ordering::Relaxed) == 0));
+    let Some(entry) = place else {
+        FULL.store(true, Ordering::Relaxed);
+        return None;
+    };
     entry.note.store(note, Ordering::Relaxed);
     entry.tid.store(tid, Ordering::Release);
     Some(entry)
@@ -63,15 +71,28 @@ fn find(tid: i32) -> Option<&'static Entry> {
     places(tid).find(|entry| entry.tid.load(Ordering::Acquire) == tid)
 }
 
-/// What was noted of the calling thread. Async-signal-safe.
-pub(super) fn own_note() -> Option<u64> {
-    Some(find(tasks::own())?.note.load(Ordering::Relaxed))
+/// What the roll knows of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    Of(u64),
+    /// It is not in it: it started since the profile did and inherited its trigger.
+    New,
+    /// It may be one for which there was no place.
+    Unknown,
 }
 
-/// Whether the calling thread was asked for a sample and has not given it, and what was noted of it. Async-signal-safe.
-pub(super) fn answer() -> Option<u64> {
-    let entry = find(tasks::own())?;
-    entry.asked.swap(false, Ordering::Acquire).then(|| entry.note.load(Ordering::Relaxed))
+/// What was noted of the calling thread. Async-signal-safe.
+pub(super) fn own_note() -> Note {
+    match find(tasks::own()) {
+        Some(entry) => Note::Of(entry.note.load(Ordering::Relaxed)),
+        None if FULL.load(Ordering::Relaxed) => Note::Unknown,
+        None => Note::New,
+    }
+}
+
+/// Whether the calling thread was asked for a sample and has not given it. Async-signal-safe.
+pub(super) fn answer() -> bool {
+    find(tasks::own()).is_some_and(|entry| entry.asked.swap(false, Ordering::Acquire))
 }
 
 impl Entry {
@@ -93,14 +114,14 @@ mod tests {
     #[test]
     fn a_thread_answers_once_for_each_time_that_it_is_asked() {
         let tid = tasks::own();
-        assert!(own_note().is_none() && answer().is_none());
+        assert!(find(tid).is_none() && !answer());
         let entry = enter(tid, 7).unwrap();
-        assert_eq!((own_note(), answer()), (Some(7), None));
+        assert_eq!((own_note(), answer()), (Note::Of(7), false));
         assert!(entry.ask() && !entry.ask());
         leave(tid);
-        assert_eq!((answer(), answer()), (Some(7), None), "a late signal is still known");
+        assert_eq!((answer(), answer()), (true, false), "a late signal is still known");
         leave(tid);
-        assert!(own_note().is_none());
+        assert!(find(tid).is_none());
     }
 
     #[test]

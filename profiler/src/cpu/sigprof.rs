@@ -19,15 +19,15 @@ extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     // SAFETY: the kernel hands a whole `siginfo_t` to a handler with `SA_SIGINFO`.
     let (code, periods) = unsafe { ((*info).si_code, ctimer::periods(info)) };
     let weight = if let Some(periods) = periods {
-        Weight::Periods(periods, roll::own_note().unwrap_or(0))
+        Weight::Periods(periods)
     } else if POLL_CODES.contains(&code) {
         // An event's. The descriptor is not compared: one that comes late, after its event was closed, must not meet the
         // default action.
-        roll::own_note().map_or(Weight::SinceLast, Weight::Since)
-    } else if let Some(note) = roll::answer() {
+        Weight::SinceLast
+    } else if roll::answer() {
         // The sampler thread's. Its information may be lost, where the limit of pending signals is reached; so it is known
         // by having been sent. Should the host's own arrive first, it is taken for ours and ours for the host's.
-        Weight::Since(note)
+        Weight::SinceLast
     } else {
         return FORMER.forward(signal, info, context);
     };
