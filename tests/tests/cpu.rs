@@ -166,11 +166,9 @@ fn weights_come_to_the_cpu_time_on_every_rung() {
             let weighed = sampled / truth.into_inner() as f64;
             let stats = profile.stats();
             eprintln!("{}, {threads} threads, {hz} Hz: {} samples, {weighed:.4}", stats.rung, stats.samples);
-            assert!(
-                (0.95..=1.05).contains(&weighed),
-                "{}, {threads} threads, {hz} Hz: {weighed}",
-                stats.rung
-            );
+            // A timer's first expiry falls anywhere within a period, for each thread, and its signal may come late.
+            let allowed = 0.05 + if stats.rung == "ctimer" { 2.0 / f64::from(hz) } else { 0.0 };
+            assert!((weighed - 1.0).abs() < allowed, "{}, {threads} threads, {hz} Hz: {weighed}", stats.rung);
         }
         return;
     }

@@ -57,7 +57,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, hz: u32, asks: &Receiver<Cut>) -> 
         match asks.recv_timeout(TEND / looks) {
             Ok(Cut(reply)) => {
                 handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
-                gathered.look_at(&*rung);
+                gathered.threads_missed = rung.threads_missed();
                 // Who asked may have gone.
                 let _ = reply.send(std::mem::replace(&mut gathered, new(&*rung)));
             }
@@ -72,18 +72,14 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, hz: u32, asks: &Receiver<Cut>) -> 
             }
         }
     }
-    gathered.look_at(&*rung);
+    gathered.threads_missed = rung.threads_missed();
+    gathered.signal_blocked = tasks::blocking(rung.signal());
     drop(rung);
     handler::disarm(|recorder| gathered.take_all(&recorder.ring));
     gathered
 }
 
 impl Gathered {
-    fn look_at(&mut self, rung: &dyn Trigger) {
-        self.threads_missed = rung.threads_missed();
-        self.signal_blocked = tasks::blocking(rung.signal());
-    }
-
     fn take_all(&mut self, ring: &Ring) {
         while ring.pop(|sample| self.add(sample)) {}
     }

@@ -31,7 +31,13 @@ pub(super) fn blocking(signal: libc::c_int) -> u64 {
         let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
         mask & (1 << (signal - 1)) != 0
     };
-    list().iter().filter(|tid| blocks(tid)).count() as u64
+    let blocked: Vec<i32> = list().into_iter().filter(blocks).collect();
+    if blocked.is_empty() {
+        return 0;
+    }
+    // A thread that is being made blocks all signals for some microseconds.
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    blocked.iter().filter(|tid| blocks(tid)).count() as u64
 }
 
 fn status_line(of: &str, name: &str) -> Option<String> {
