@@ -45,10 +45,10 @@ pub fn child() -> Vec<f64> {
     let _ = profile.write_folded(&mut folded);
     let folded_kb = folded.len() as f64 / 1e3;
     drop((profile, svg, folded));
-    // The allocator gives pages back some time after they were freed, as others are asked for.
+    // The allocator gives pages back some time after they were freed, as a program at work asks for others.
     for _ in 0..110 {
         std::thread::sleep(Duration::from_millis(100));
-        drop(std::hint::black_box(vec![0_u8; 1 << 16]));
+        (0..5_000).for_each(|size| drop(std::hint::black_box(vec![0_u8; size])));
     }
     vec![samples, seconds, peak, (memory("VmRSS") - before).max(0.0), folded_kb]
 }
