@@ -131,6 +131,30 @@ pub mod __bench {
     pub use crate::unwind::timed::walks;
 }
 
+/// What only a test of the profiler itself looks at. No part of the public interface.
+#[doc(hidden)]
+pub mod __testing {
+    /// Whether the calling thread is in the CPU sampler's signal handler.
+    #[must_use]
+    pub fn sampling() -> bool {
+        crate::cpu::sampling()
+    }
+
+    /// Signals of the CPU sampler since the process started: that arrived, that were kept, that found the ring full,
+    /// that came late.
+    #[must_use]
+    pub fn signals() -> [u64; 4] {
+        let totals = crate::cpu::totals();
+        [totals.taken, totals.kept, totals.ring_full, totals.late]
+    }
+
+    /// Samples that a profile holds, by its own sums.
+    #[must_use]
+    pub fn held(profile: &crate::Profile) -> u64 {
+        profile.samples.iter().map(|sample| sample.values[0] as u64).sum()
+    }
+}
+
 /// What parses bytes from outside, for the fuzz targets.
 #[cfg(fuzzing)]
 pub mod fuzzing {

@@ -43,6 +43,10 @@ pub(super) fn start(triggers: Box<dyn PerThread>, budget: usize) -> io::Result<(
             return Err(error);
         }
     }
+    // Where the calls exist and know no thread but by error, as in some sandboxes.
+    if followed.armed.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     with(|place| *place = Some(followed));
     stagelight::__private::set_thread_observer(on_first_stage);
     // Those that started meanwhile.

@@ -36,6 +36,8 @@ static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
 /// Handlers and readers that may hold a reference to the recorder.
 static USERS: AtomicUsize = AtomicUsize::new(0);
 
+/// Signals of ours that arrived, since the process started. Each is counted once more below.
+pub(super) static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// Samples that were kept, since the process started: counters never fall, whatever becomes of a session.
 pub(super) static KEPT: AtomicU64 = AtomicU64::new(0);
 /// Samples refused because the drain had fallen behind.
@@ -49,6 +51,9 @@ thread_local! {
     /// The session, the thread's CPU time at its last sample in it, and samples refused since. Constant and without a
     /// destructor, so that a handler can read it at any time.
     static LAST: Cell<(u64, u64, u64)> = const { Cell::new((0, 0, 0)) };
+
+    /// Whether the thread is taking a sample: for those who test that nothing allocates meanwhile.
+    static SAMPLING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Lets handlers write to the recorder.
@@ -94,10 +99,18 @@ pub(super) fn disarm(last_look: impl FnOnce(&Recorder)) {
 /// # Safety
 /// `context` is the third argument of the running handler.
 pub(super) unsafe fn sample(weight: Weight, context: *const libc::c_void) {
+    TAKEN.fetch_add(1, Ordering::Relaxed);
+    SAMPLING.set(true);
     // SAFETY: by the caller's promise.
     if with_armed(|recorder| unsafe { record(recorder, weight, context) }).is_none() {
         LATE.fetch_add(1, Ordering::Relaxed);
     }
+    SAMPLING.set(false);
+}
+
+/// Whether the calling thread is taking a sample. Async-signal-safe.
+pub(super) fn sampling() -> bool {
+    SAMPLING.get()
 }
 
 /// # Safety

@@ -45,6 +45,7 @@ mod tasks;
 mod trigger;
 mod turn;
 
+pub(crate) use session::sampling;
 pub use continuous::{Continuous, ContinuousBuilder, continuous};
 #[cfg(feature = "control")]
 pub(crate) use past::status as past_status;
@@ -64,6 +65,8 @@ pub(crate) fn bytes() -> usize {
 /// What all CPU profiles of the process came to so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
+    /// Signals that arrived: each was kept, refused or late.
+    pub(crate) taken: u64,
     /// Samples that were kept.
     pub(crate) kept: u64,
     /// Samples refused because the drain had fallen behind.

@@ -30,6 +30,7 @@ pub(crate) fn bytes() -> usize {
 /// What all profiles so far came to, the running one included.
 pub(crate) fn totals() -> Totals {
     Totals {
+        taken: handler::TAKEN.load(Ordering::Relaxed),
         kept: handler::KEPT.load(Ordering::Relaxed),
         ring_full: handler::RING_FULL.load(Ordering::Relaxed),
         late: handler::LATE.load(Ordering::Relaxed),
@@ -41,6 +42,11 @@ pub(crate) fn totals() -> Totals {
 #[cfg(feature = "control")]
 pub(crate) fn chosen() -> Option<Chosen> {
     CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Whether the calling thread is in the sampler's handler.
+pub(crate) fn sampling() -> bool {
+    handler::sampling()
 }
 
 pub(super) struct Session {

@@ -44,6 +44,10 @@ pub(crate) fn chosen() -> Option<super::Chosen> {
     None
 }
 
+pub(crate) fn sampling() -> bool {
+    false
+}
+
 pub(crate) fn totals() -> super::Totals {
     super::Totals::default()
 }
