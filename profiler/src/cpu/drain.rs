@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ring::{Ring, Sample};
 use super::rung::Trigger;
@@ -42,6 +42,8 @@ pub(super) struct Gathered {
     pub(super) context_cap: u64,
     /// Threads that could not be given a trigger.
     pub(super) threads_missed: u64,
+    /// When sampling ended, and the process's CPU time by then; `None` if it never began.
+    pub(super) end: Option<(Instant, u64)>,
     /// Threads that blocked the rung's signal at the end.
     pub(super) signal_blocked: u64,
 }
@@ -73,8 +75,10 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, hz: u32, asks: &Receiver<Cut>) -> 
         }
     }
     gathered.threads_missed = rung.threads_missed();
-    gathered.signal_blocked = tasks::blocking(rung.signal());
+    let signal = rung.signal();
     drop(rung);
+    gathered.end = Some((Instant::now(), tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID)));
+    gathered.signal_blocked = tasks::blocking(signal, TEND / LOOKS);
     handler::disarm(|recorder| gathered.take_all(&recorder.ring));
     gathered
 }

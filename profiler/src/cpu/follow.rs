@@ -24,6 +24,8 @@ struct Followed {
     missed: u64,
     /// Threads that may be armed at a time.
     budget: usize,
+    /// When the profile began, by `CLOCK_BOOTTIME`.
+    since_ns: u64,
 }
 
 /// Those of the running profile. A static, because each thread has itself armed at its first stage.
@@ -35,8 +37,14 @@ fn with<R>(look: impl FnOnce(&mut Option<Followed>) -> R) -> R {
 
 /// Arms all threads, at most `budget` at a time, or none.
 pub(super) fn start(triggers: Box<dyn PerThread>, budget: usize) -> io::Result<()> {
-    let mut followed =
-        Followed { triggers, armed: HashMap::new(), without: HashSet::new(), missed: 0, budget };
+    let mut followed = Followed {
+        triggers,
+        armed: HashMap::new(),
+        without: HashSet::new(),
+        missed: 0,
+        budget,
+        since_ns: tasks::cpu_ns(libc::CLOCK_BOOTTIME),
+    };
     for tid in tasks::list() {
         if let Err(error) = followed.arm(tid, false) {
             followed.disarm_all();
@@ -83,7 +91,7 @@ fn on_first_stage(tid: u32) {
             let tid = tid as i32;
             // The id of a thread that ended may be given again before anyone looked, so it is armed anew in any case. One
             // that was armed before its first stage loses what it has used of its period.
-            let new = followed.armed.remove(&tid).inspect(|_| followed.triggers.remove(tid)).unwrap_or(true);
+            let new = followed.armed.remove(&tid).inspect(|_| followed.triggers.remove(tid));
             followed.arm_or_note(tid, new);
         }
     });
@@ -93,7 +101,7 @@ impl Followed {
     fn tend(&mut self, present: &HashSet<i32>) {
         let Self { triggers, armed, without, .. } = self;
         armed.retain(|&tid, _| {
-            let alive = present.contains(&tid);
+            let alive = present.contains(&tid) || tasks::alive(tid);
             if !alive {
                 triggers.remove(tid);
             }
@@ -102,12 +110,14 @@ impl Followed {
         without.retain(|tid| present.contains(tid));
         for &tid in present {
             if !self.armed.contains_key(&tid) && !self.without.contains(&tid) {
-                self.arm_or_note(tid, true);
+                self.arm_or_note(tid, None);
             }
         }
     }
 
-    fn arm_or_note(&mut self, tid: i32, new: bool) {
+    /// Whether it is new is looked up if it is not known.
+    fn arm_or_note(&mut self, tid: i32, new: Option<bool>) {
+        let new = new.unwrap_or_else(|| tasks::started_after(tid, self.since_ns));
         if self.arm(tid, new).is_err() && self.without.insert(tid) {
             self.missed += 1;
         }

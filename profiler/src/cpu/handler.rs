@@ -20,6 +20,8 @@ pub(super) struct Recorder {
     pub(super) number: u64,
     /// CPU time between two samples, in nanoseconds.
     pub(super) period: u64,
+    /// When the session began, in nanoseconds of the monotonic clock.
+    pub(super) started: u64,
 }
 
 /// How a sample is weighed.
@@ -122,6 +124,9 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
     // SAFETY: by the caller's promise.
     let registers = unsafe { Registers::interrupted(context) };
     let thread = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+    // A thread's first sample counts nothing from before the session, even if it is of a signal that came late from the
+    // one before, or of a thread that was found late.
+    let elapsed = start.saturating_sub(recorder.started);
     let last = LAST.get();
     let (last, refused) = if last.0 == recorder.number { (Some(last.1), last.2) } else { (None, 0) };
     // What it weighs, and as much of it as the trigger has seen.
@@ -129,14 +134,17 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
     let (weight, seen) = match (weight, last) {
         (Weight::SinceLast, Some(last)) => (thread.saturating_sub(last), ticks),
         // That the thread was found late is no time in the kernel.
-        (Weight::SinceLast, None) => match roll::own_note() {
-            Note::Of(start) => (thread.saturating_sub(start), u64::MAX),
-            Note::New => (thread, u64::MAX),
-            Note::Unknown => (recorder.period.min(thread), u64::MAX),
-        },
+        (Weight::SinceLast, None) => {
+            let used = match roll::own_note() {
+                Note::Of(start) => thread.saturating_sub(start),
+                Note::New => thread,
+                Note::Unknown => recorder.period.min(thread),
+            };
+            (used.min(elapsed), u64::MAX)
+        }
         (Weight::Periods(periods), Some(_)) => (periods * recorder.period, u64::MAX),
         (Weight::Periods(periods), None) => match roll::own_note() {
-            Note::Of(before) => (periods * recorder.period + before, u64::MAX),
+            Note::Of(before) => (periods * recorder.period + before.min(elapsed), u64::MAX),
             Note::New | Note::Unknown => (periods * recorder.period, u64::MAX),
         },
     };

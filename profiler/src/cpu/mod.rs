@@ -45,13 +45,13 @@ mod tasks;
 mod trigger;
 mod turn;
 
-pub(crate) use session::sampling;
 pub use continuous::{Continuous, ContinuousBuilder, continuous};
 #[cfg(feature = "control")]
 pub(crate) use past::status as past_status;
 pub use past::{KeptProfile, kept_profiles, past};
 #[cfg(feature = "control")]
 pub(crate) use session::chosen;
+pub(crate) use session::sampling;
 pub(crate) use session::totals;
 pub use trigger::{Keeper, Trigger};
 #[cfg(feature = "control")]

@@ -34,10 +34,15 @@ impl Sampler {
             .map_err(|error| Error::Io("the CPU clock of a thread".into(), error))?;
         roll::sweep();
         let missed = Arc::new(AtomicU64::new(0));
-        let mut watch =
-            Watch { period_ns, threads: HashMap::new(), missed: Arc::clone(&missed), random: Random::new() };
+        let mut watch = Watch {
+            period_ns,
+            threads: HashMap::new(),
+            missed: Arc::clone(&missed),
+            random: Random::new(),
+            since_ns: tasks::cpu_ns(libc::CLOCK_BOOTTIME),
+        };
         // Here, so that all CPU time from now on counts.
-        watch.list(false);
+        watch.list();
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("stagelight-ask".into())
@@ -83,6 +88,8 @@ struct Watch {
     threads: HashMap<i32, Watched>,
     missed: Arc<AtomicU64>,
     random: Random,
+    /// When the profile began, by `CLOCK_BOOTTIME`.
+    since_ns: u64,
 }
 
 struct Watched {
@@ -100,7 +107,7 @@ impl Watch {
             // By its own CPU clock: on a busy machine a look may wait long for a core, which costs the process nothing.
             let start_ns = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID);
             if listed.elapsed() >= LIST_EVERY {
-                self.list(true);
+                self.list();
                 listed = Instant::now();
             }
             self.look();
@@ -115,11 +122,12 @@ impl Watch {
     }
 
     /// Takes up threads that came and drops those that ended.
-    fn list(&mut self, new: bool) {
+    fn list(&mut self) {
         let mut former = std::mem::take(&mut self.threads);
         for tid in tasks::list() {
             let watched = former.remove(&tid).or_else(|| {
                 // All that a thread used that started since the profile did is the profile's.
+                let new = tasks::started_after(tid, self.since_ns);
                 let asked_at = if new { 0 } else { tasks::thread_cpu_ns(tid).ok()? };
                 let entry = roll::enter(tid, asked_at);
                 self.missed.fetch_add(u64::from(entry.is_none()), Ordering::Relaxed);
@@ -127,10 +135,14 @@ impl Watch {
             });
             self.threads.extend(watched.map(|watched| (tid, watched)));
         }
-        for (tid, Watched { entry, .. }) in former {
-            // Its signal will not arrive.
-            entry.inspect(|entry| entry.unask());
-            roll::leave(tid);
+        for (tid, watched) in former {
+            if tasks::alive(tid) {
+                self.threads.insert(tid, watched);
+            } else {
+                // Its signal will not arrive.
+                watched.entry.inspect(|entry| entry.unask());
+                roll::leave(tid);
+            }
         }
     }
 

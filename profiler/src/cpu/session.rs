@@ -94,7 +94,14 @@ impl Session {
         let period = 1_000_000_000 / u64::from(hz);
         let ring = Ring::new(slots(hz));
         RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
-        handler::arm(Box::new(Recorder { ring, number: NUMBER.fetch_add(1, Ordering::Relaxed), period }));
+        // Before a late signal of the last session can be taken for one of this.
+        let totals_at_start = totals();
+        handler::arm(Box::new(Recorder {
+            ring,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            period,
+            started: tasks::cpu_ns(libc::CLOCK_MONOTONIC),
+        }));
         // The drain waits for its rung, so that it is among the threads that get a trigger.
         let (asks, asked) = mpsc::channel();
         let (hand_over, rung) = mpsc::channel::<Box<dyn Trigger>>();
@@ -107,7 +114,7 @@ impl Session {
             })
             .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
-        let (started, start, totals_at_start) = (SystemTime::now(), Instant::now(), totals());
+        let (started, start) = (SystemTime::now(), Instant::now());
         let (rung, refused) = rung::start(period)?;
         let chosen = Chosen { name: rung.name(), limits: rung.limits(), refused };
         *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen.clone());
@@ -138,10 +145,11 @@ impl Session {
     }
 
     pub(super) fn finish_raw(mut self) -> Result<RawProfile, Error> {
-        // To end takes time too, in which nothing is sampled.
-        let end = self.now();
         let gathered = self.end().ok_or_else(ended_early)?;
-        Ok(self.take(gathered, end))
+        // Not when it was asked to end: on a busy machine samples go on for a while.
+        let (end, cpu_end_ns) = gathered.end.ok_or_else(ended_early)?;
+        let duration = end.saturating_duration_since(self.start);
+        Ok(self.take(gathered, (duration, cpu_end_ns)))
     }
 
     /// What was taken since the start or the last cut; sampling goes on.
@@ -202,8 +210,9 @@ impl Drop for Session {
     }
 }
 
-/// Room for what all cores sample in a tenth of a second, five times the drain's interval.
+/// Room for what all cores sample in a quarter of a second, a dozen times the drain's interval: where more threads want to
+/// run than there are cores, it waits its turn.
 fn slots(hz: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(4, usize::from);
-    (hz as usize * cores / 10).clamp(128, 8192)
+    (hz as usize * cores / 4).clamp(128, 8192)
 }

@@ -1,9 +1,27 @@
 //! The process's threads, as the kernel lists them.
 
+use std::time::Duration;
+
 /// The ids of all threads at this moment.
 pub(super) fn list() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Whether a thread is still there. A list may leave one out that is, if another ended as it was made.
+pub(super) fn alive(tid: i32) -> bool {
+    thread_cpu_ns(tid).is_ok()
+}
+
+/// Whether a thread started after a moment of `CLOCK_BOOTTIME`, to a hundredth of a second.
+pub(super) fn started_after(tid: i32, moment_ns: u64) -> bool {
+    // The name, which may hold anything, ends in the last parenthesis; of what follows this is the twentieth.
+    const START: usize = 19;
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    let ticks = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(START)?.parse().ok());
+    // SAFETY: sysconf has no preconditions.
+    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1);
+    ticks.is_none_or(|ticks: u64| (ticks + 1) * (1_000_000_000 / a_second) > moment_ns)
 }
 
 /// The calling thread's id.
@@ -24,20 +42,22 @@ pub(super) fn pending_signals() -> Option<(u64, u64)> {
     Some((pending.parse().ok()?, limit.parse().ok()?))
 }
 
-/// How many threads block a signal at this moment. Reads a file for each.
-pub(super) fn blocking(signal: libc::c_int) -> u64 {
+/// How many threads block a signal, and still do after `pause`: the C library blocks all for moments, as it starts a thread.
+/// Reads a file for each thread.
+pub(super) fn blocking(signal: libc::c_int, pause: Duration) -> u64 {
     let blocks = |tid: &i32| {
         let mask = status_line(&format!("self/task/{tid}"), "SigBlk:");
         let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
         mask & (1 << (signal - 1)) != 0
     };
-    let blocked: Vec<i32> = list().into_iter().filter(blocks).collect();
-    if blocked.is_empty() {
-        return 0;
+    let mut tids = list();
+    tids.retain(blocks);
+    if !tids.is_empty() {
+        // A thread that is being made blocks all signals for some microseconds.
+        std::thread::sleep(pause);
+        tids.retain(blocks);
     }
-    // A thread that is being made blocks all signals for some microseconds.
-    std::thread::sleep(std::time::Duration::from_millis(2));
-    blocked.iter().filter(|tid| blocks(tid)).count() as u64
+    tids.len() as u64
 }
 
 fn status_line(of: &str, name: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use std::backtrace::Backtrace;
 use std::ffi::CStr;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use stagelight::{query, stage};
@@ -85,7 +85,14 @@ fn dlopen(number: u64) {
     }
 }
 
-/// Ten threads in ten milliseconds: a thousand a second, if the machine can.
+/// Threads that the churn has started so far.
+pub(crate) static STARTED: AtomicU64 = AtomicU64::new(0);
+
+/// Threads of the churn that have not ended.
+static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
+
+/// Ten threads every ten milliseconds: a thousand a second, if the machine can. Nobody waits for them, but no more than a
+/// few hundred are there at a time.
 fn churn(number: u64) {
     #[query(key = "churn", tenant = "churn")]
     fn in_a_query(rounds: u64) {
@@ -97,15 +104,23 @@ fn churn(number: u64) {
         });
     }
     let start = Instant::now();
-    std::thread::scope(|scope| {
-        for thread in 0..10_u64 {
-            scope.spawn(move || {
-                let rounds = 1000 << ((number + thread) % 8);
-                // Half of them never touch the sdk.
-                if thread % 2 == 0 { in_a_query(rounds) } else { work(rounds) }
-            });
+    for thread in 0..10_u64 {
+        if IN_FLIGHT.load(Ordering::Relaxed) >= 300 {
+            break;
         }
-    });
+        IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
+        STARTED.fetch_add(1, Ordering::Relaxed);
+        std::thread::spawn(move || {
+            let rounds = 1000 << ((number + thread) % 8);
+            // Half of them never touch the sdk.
+            if thread % 2 == 0 {
+                in_a_query(rounds)
+            } else {
+                work(rounds)
+            }
+            IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
     std::thread::sleep(Duration::from_millis(10).saturating_sub(start.elapsed()));
 }
 

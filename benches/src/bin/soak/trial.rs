@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use stagelight_profiler::{__testing as testing, cpu};
 
 use crate::allocator::IN_HANDLER;
-use crate::storms::STORMS;
+use crate::storms::{STARTED, STORMS};
 use crate::watchdog::{self, Pulse};
 
 /// The exit code where the rung can't be had.
@@ -54,7 +54,7 @@ pub(crate) fn run(time: Duration) -> ExitCode {
         profile(time, &mut sums);
         stop.store(true, Ordering::Relaxed);
     });
-    report(&sums)
+    report(&sums, time)
 }
 
 /// Long profiles and short ones in turns, some of them dropped.
@@ -98,7 +98,7 @@ impl Sums {
     }
 }
 
-fn report(sums: &Sums) -> ExitCode {
+fn report(sums: &Sums, time: Duration) -> ExitCode {
     let [taken, kept, ring_full, late] = testing::signals();
     let in_handler = IN_HANDLER.load(Ordering::Relaxed);
     println!("signals {taken} = kept {kept} + ring full {ring_full} + late {late}");
@@ -114,7 +114,8 @@ fn report(sums: &Sums) -> ExitCode {
     println!("  dropped: {}; allocations in the handler {in_handler}", dropped.join(", "));
     let storms: Vec<String> =
         STORMS.iter().map(|storm| format!("{} {}", storm.pulse.name, storm.pulse.rounds())).collect();
-    println!("  rounds: {}", storms.join(", "));
+    let a_second = STARTED.load(Ordering::Relaxed) / time.as_secs().max(1);
+    println!("  rounds: {}; threads started: {a_second} a second", storms.join(", "));
     let right = taken == kept + ring_full + late && sums.held == sums.samples && in_handler == 0;
     if right && sums.samples > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
