@@ -1,4 +1,4 @@
-//! CPU and heap profiles of a running database in which every sample knows the stage, statement, tenant and user that it
+//! CPU, wait and heap profiles of a running database in which every sample knows the stage, statement, tenant and user that it
 //! was taken in.
 //!
 //! Stages and queries are annotated with [`stagelight`](https://docs.rs/stagelight); this crate is what the database's
@@ -42,6 +42,12 @@
 //!
 //! While no profile runs there is no event, no timer and no thread.
 //!
+//! # Off the CPU and by the wall clock
+//! [`off_cpu`] shows where threads wait and for how long, by the kernel's context-switch events; it interrupts nothing, and
+//! needs `CAP_PERFMON` or `kernel.perf_event_paranoid` at 1 or less. [`wall`] needs no permission and visits all threads, whether
+//! they run or wait, by signals, which end some waits with `EINTR`. Of all these and CPU profiles one runs at a time; a [`continuous`] one steps aside for the
+//! others.
+//!
 //! # Heap
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
@@ -77,8 +83,8 @@
 //!   into the executable.
 //!
 //! # What it is not for
-//! It samples its own process only, on Linux and x86_64; elsewhere it compiles, and profiles say why they can't. It shows
-//! time on the CPU, not time spent waiting.
+//! It samples its own process only, on Linux and x86_64; elsewhere it compiles, and profiles say why they can't. Where an
+//! async task waits no thread does: its time off the CPU is its stage's duration less its polls.
 
 #[cfg(feature = "control")]
 mod control;
@@ -98,8 +104,8 @@ mod unwind;
 #[cfg(feature = "control")]
 pub use control::{Server, serve};
 pub use cpu::{
-    Continuous, ContinuousBuilder, CpuBuilder, CpuSession, Keeper, KeptProfile, Trigger, continuous, cpu,
-    kept_profiles, past,
+    Continuous, ContinuousBuilder, CpuBuilder, CpuSession, Keeper, KeptProfile, OffCpuBuilder, OffCpuSession,
+    Trigger, WallBuilder, WallSession, continuous, cpu, kept_profiles, off_cpu, past, wall,
 };
 pub use error::Error;
 #[cfg(feature = "heap")]

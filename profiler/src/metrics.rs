@@ -15,7 +15,7 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
     let families = vec![
         text::counter(
             "stagelight_cpu_samples_total",
-            "CPU samples that were kept, over all profiles.",
+            "Samples that were kept, over all profiles of the CPU, of waits, by the wall clock and of counters.",
             &[(&[], totals.kept as f64)],
         ),
         text::counter(

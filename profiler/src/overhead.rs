@@ -27,7 +27,7 @@ const INTERRUPT: Duration = Duration::from_micros(10);
 pub fn overhead() -> Overhead {
     let recording = stagelight::snapshot().overhead();
     let totals = crate::cpu::totals();
-    let samples = totals.kept + totals.ring_full + totals.late;
+    let samples = totals.kept + totals.ring_full + totals.thinned + totals.late;
     let interrupts = INTERRUPT.saturating_mul(u32::try_from(samples).unwrap_or(u32::MAX));
     let sampling = totals.handler + interrupts;
     #[cfg(feature = "heap")]

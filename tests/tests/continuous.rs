@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use stagelight::{TraceSettings, query, stage};
-use stagelight_profiler::{Error, Profile, Trigger, continuous, cpu, kept_profiles, past};
-use stagelight_tests::{burn, thread_cpu_ns};
+use stagelight_profiler::{Error, Profile, Trigger, continuous, cpu, kept_profiles, off_cpu, past, wall};
+use stagelight_tests::{burn, skip, thread_cpu_ns};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -75,6 +75,44 @@ fn a_profile_that_is_asked_for_goes_first_and_is_remembered() {
         let profile = past(Duration::from_secs(60)).unwrap();
         if of(&profile, "asked") > 1.2 * of(&asked, "asked") {
             assert!(of(&profile, "asked") < 1.1 * burned);
+            break;
+        }
+    }
+    drop(continuous);
+}
+
+#[test]
+fn profiles_of_other_kinds_go_first_and_are_not_remembered() {
+    let _alone = alone();
+    let continuous = continuous().hz(499).start().unwrap();
+    let before = burn_for("before", 300);
+    let other = || {
+        burn_for("other", 200);
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let session = wall().hz(100).start().unwrap();
+    let busy = cpu().start().unwrap_err().to_string();
+    assert!(busy.contains("a wall-clock profile"), "{busy}");
+    other();
+    assert!(of(&session.stop().unwrap(), "other") > 0.0);
+    match off_cpu().start() {
+        Ok(session) => {
+            other();
+            session.stop().unwrap();
+        }
+        Err(Error::Refused(why)) => skip("an off-CPU profile beside the continuous one", &why),
+        Err(error) => panic!("{error}"),
+    }
+    // Sampling goes on by itself, and what was taken meanwhile is not among it.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < deadline, "sampling goes on");
+        burn_for("after", 100);
+        let profile = past(Duration::from_secs(60)).unwrap();
+        if of(&profile, "after") > 0.0 {
+            assert_eq!(of(&profile, "other"), 0.0);
+            assert!((0.9..1.1).contains(&(of(&profile, "before") / before)));
+            assert!(profile.label_totals("state").iter().all(|(state, _)| state.is_empty()));
             break;
         }
     }

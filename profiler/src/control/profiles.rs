@@ -16,9 +16,22 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(30);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Who takes profiles, for others that come meanwhile.
+pub(super) const OWNER: &str = "a client of the control API";
+
 /// `GET /debug/pprof/profile`
 pub(super) async fn cpu(uri: Uri) -> Response {
     respond(take_cpu(&uri).await, "profile")
+}
+
+/// `GET /debug/pprof/offcpu`
+pub(super) async fn off_cpu(uri: Uri) -> Response {
+    respond(take_off_cpu(&uri).await, "offcpu")
+}
+
+/// `GET /debug/pprof/wall`
+pub(super) async fn wall(uri: Uri) -> Response {
+    respond(take_wall(&uri).await, "wall")
 }
 
 /// `GET /debug/pprof/heap`
@@ -35,7 +48,7 @@ pub(super) async fn heap() -> Response {
     )
 }
 
-fn read(uri: &Uri) -> Result<Params, Error> {
+pub(super) fn read(uri: &Uri) -> Result<Params, Error> {
     params::parse(uri.query().unwrap_or("")).map_err(Error::Invalid)
 }
 
@@ -46,8 +59,29 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
         return Ok((profile, params));
     }
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
-    let builder =
-        crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner("a client of the control API");
+    let builder = crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner(OWNER);
+    let builder = if params.lines { builder.lines() } else { builder };
+    let session = blocking(move || builder.start_bounded()).await??;
+    tokio::time::sleep(duration).await;
+    let profile = blocking(move || session.stop()).await??;
+    Ok((profile, params))
+}
+
+async fn take_off_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
+    let builder = crate::cpu::off_cpu().duration(duration).owner(OWNER);
+    let builder = if params.lines { builder.lines() } else { builder };
+    let session = blocking(move || builder.start_bounded()).await??;
+    tokio::time::sleep(duration).await;
+    let profile = blocking(move || session.stop()).await??;
+    Ok((profile, params))
+}
+
+async fn take_wall(uri: &Uri) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
+    let builder = crate::cpu::wall().hz(params.hz.unwrap_or(20)).duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
@@ -89,7 +123,9 @@ async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
     Ok((profile, params))
 }
 
-async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Error> {
+pub(super) async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, Error> {
     spawn_blocking(work)
         .await
         .map_err(|error| Error::Io("the profile was not finished".into(), std::io::Error::other(error)))
@@ -157,7 +193,7 @@ fn choose(profile: &Profile, only: &[(&'static str, String)]) -> Result<Profile,
     Ok(chosen)
 }
 
-fn refuse(error: &Error) -> Response {
+pub(super) fn refuse(error: &Error) -> Response {
     let status = match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
         Error::Busy(_) => StatusCode::CONFLICT,

@@ -4,11 +4,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::check_hz;
 use super::past;
 use super::session::Session;
 use super::trigger::Keeper;
 use super::turn::Turn;
+use super::{What, check_hz};
 use crate::error::Error;
 
 /// What is remembered, and forgotten, at once.
@@ -34,7 +34,7 @@ const KEEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=Durat
 /// ```
 ///
 /// At 19 Hz it costs about 0.03 % of the process's time, and no more than 8 MiB. A profile that is asked for takes its place
-/// meanwhile, and is remembered too.
+/// meanwhile; one of the CPU is remembered too.
 pub fn continuous() -> ContinuousBuilder {
     ContinuousBuilder { hz: 19, keep: Duration::from_secs(300) }
 }
@@ -65,7 +65,7 @@ impl ContinuousBuilder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is out of range, [`Error::Busy`] if one runs already, and what refuses a CPU profile. If
-    /// one is being taken at this moment, this one begins after it, without an error.
+    /// one, or a profile of another kind that excludes it, is being taken at this moment, this one begins after it, without an error.
     pub fn start(self) -> Result<Continuous, Error> {
         check_hz("a continuous CPU profile", self.hz)?;
         if !KEEP.contains(&self.keep) {
@@ -151,8 +151,9 @@ impl Sampler {
     fn begin(&self) -> Result<Option<Session>, Error> {
         let asks = self.asks.clone();
         let step_aside = move || drop(asks.send(Ask::StepAside));
-        let Some(turn) = Turn::take_aside("continuous profiling", step_aside) else { return Ok(None) };
-        Session::start_in(turn, self.hz).map(Some)
+        let what = What::Cpu { hz: self.hz };
+        let turn = Turn::take_aside(what.name(), "continuous profiling", step_aside);
+        turn.map(|turn| Session::start_in(turn, what)).transpose()
     }
 
     fn run(&self, first: Option<Session>) {

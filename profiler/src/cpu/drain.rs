@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::ring::{Ring, Sample};
 use super::rung::Trigger;
-use super::{handler, tasks};
+use super::{What, handler, tasks};
 use crate::profile::{Context, KERNEL_NOT_PERMITTED, Raw};
 use crate::unwind;
 
@@ -33,7 +33,7 @@ pub(super) struct Gathered {
     blind_to_kernel: bool,
     stacks: HashMap<Box<[u64]>, u32>,
     frames: usize,
-    /// Samples and nanoseconds by stack and context.
+    /// Events and nanoseconds by stack and context.
     sums: HashMap<(u32, Context), [i64; 2]>,
     pub(super) complete: u64,
     /// Samples whose stack was not kept.
@@ -49,11 +49,11 @@ pub(super) struct Gathered {
 }
 
 /// Drains until nobody can ask any more.
-pub(super) fn run(mut rung: Box<dyn Trigger>, hz: u32, asks: &Receiver<Cut>) -> Gathered {
+pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) -> Gathered {
     let new =
         |rung: &dyn Trigger| Gathered { blind_to_kernel: rung.blind_to_kernel(), ..Gathered::default() };
     let mut gathered = new(&*rung);
-    let looks = if hz < SLOW_HZ { 1 } else { LOOKS };
+    let looks = if matches!(what, What::Cpu { hz: ..SLOW_HZ }) { 1 } else { LOOKS };
     let mut look = 0;
     loop {
         match asks.recv_timeout(TEND / looks) {
@@ -91,7 +91,7 @@ impl Gathered {
     fn add(&mut self, sample: &Sample) {
         let stack = self.stack(&sample.frames[..sample.depth]);
         let seen = if self.blind_to_kernel { sample.weight.min(sample.seen) } else { sample.weight };
-        self.sum(stack, sample.context, [1, seen as i64]);
+        self.sum(stack, sample.context, [sample.count as i64, seen as i64]);
         if seen < sample.weight {
             let kernel = self.stack(&[KERNEL_NOT_PERMITTED]);
             self.sum(kernel, sample.context, [0, (sample.weight - seen) as i64]);
@@ -158,6 +158,7 @@ mod tests {
         let samples = (MAX_FRAMES / DEPTH) as u64 + 10;
         let mut sample = Sample {
             context: Context::of((1, 2)),
+            count: 1,
             weight: 3,
             seen: 3,
             complete: true,
@@ -182,6 +183,7 @@ mod tests {
     fn time_in_a_kernel_that_is_not_seen_has_a_frame_of_its_own() {
         let mut sample = Sample {
             context: Context::of((1, 2)),
+            count: 1,
             weight: 30,
             seen: 10,
             complete: true,

@@ -5,11 +5,13 @@
 //! walk brings one of its own.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::ring::Ring;
 use super::roll::{self, Note};
-use super::tasks;
+use super::switches::Stand;
+use super::{What, tasks};
 use crate::profile::Context;
 use crate::unwind::{End, Registers, thread_hint, walk};
 
@@ -18,10 +20,11 @@ pub(super) struct Recorder {
     pub(super) ring: Ring,
     /// Tells this session from earlier ones, whose marks threads may still carry.
     pub(super) number: u64,
-    /// CPU time between two samples, in nanoseconds.
-    pub(super) period: u64,
+    pub(super) what: What,
     /// When the session began, in nanoseconds of the monotonic clock.
     pub(super) started: u64,
+    /// For an off-CPU profile, where the threads that ran as it began stood, sorted by thread id.
+    pub(super) began: OnceLock<Box<[(i32, Stand)]>>,
 }
 
 /// How a sample is weighed.
@@ -31,6 +34,21 @@ pub(super) enum Weight {
     SinceLast,
     /// By a number of periods that the kernel counted.
     Periods(u64),
+    /// As the trigger has reckoned.
+    Given(Given),
+}
+
+/// What a sample stands for, by its trigger's own reckoning.
+#[derive(Clone, Copy)]
+pub(super) struct Given {
+    /// Events.
+    pub(super) count: u64,
+    /// Nanoseconds.
+    pub(super) ns: u64,
+    /// What the thread did: a [`State`](crate::profile::State) by its number, or the number of a counter.
+    pub(super) state: u8,
+    /// Whether the stack shall be walked, and the thread and trace named.
+    pub(super) walk: bool,
 }
 
 static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
@@ -38,7 +56,7 @@ static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
 /// Handlers and readers that may hold a reference to the recorder.
 static USERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Signals of ours that arrived, since the process started. Each is counted once more below.
+/// Signals of ours that arrived and were to give a sample, since the process started. Each is counted once more below.
 pub(super) static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// Samples that were kept, since the process started: counters never fall, whatever becomes of a session.
 pub(super) static KEPT: AtomicU64 = AtomicU64::new(0);
@@ -103,11 +121,23 @@ pub(super) fn disarm(last_look: impl FnOnce(&Recorder)) {
 pub(super) unsafe fn sample(weight: Weight, context: *const libc::c_void) {
     TAKEN.fetch_add(1, Ordering::Relaxed);
     SAMPLING.set(true);
-    // SAFETY: by the caller's promise.
-    if with_armed(|recorder| unsafe { record(recorder, weight, context) }).is_none() {
+    // A signal may outlive its profile, and meet one of another kind.
+    let fits =
+        |recorder: &Recorder| matches!(recorder.what, What::Cpu { .. }) != matches!(weight, Weight::Given(_));
+    let take = |recorder: &Recorder| {
+        // SAFETY: by the caller's promise.
+        fits(recorder).then(|| unsafe { record(recorder, &weight, context) })
+    };
+    if with_armed(take).flatten().is_none() {
         LATE.fetch_add(1, Ordering::Relaxed);
     }
     SAMPLING.set(false);
+}
+
+/// Counts a signal that came when no profile ran, of a trigger that looks before it has a sample taken. Async-signal-safe.
+pub(super) fn came_late() {
+    TAKEN.fetch_add(1, Ordering::Relaxed);
+    LATE.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Whether the calling thread is taking a sample. Async-signal-safe.
@@ -117,7 +147,7 @@ pub(super) fn sampling() -> bool {
 
 /// # Safety
 /// As for [`sample`].
-unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_void) {
+unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_void) {
     // SAFETY: errno is the thread's own.
     let errno = unsafe { *libc::__errno_location() };
     let start = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
@@ -130,29 +160,39 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
     let last = LAST.get();
     let (last, refused) = if last.0 == recorder.number { (Some(last.1), last.2) } else { (None, 0) };
     // What it weighs, and as much of it as the trigger has seen.
-    let ticks = recorder.period * (1 + refused);
+    let period = recorder.what.period();
+    let ticks = period.saturating_mul(1 + refused);
+    let (mut count, mut state, mut whole) = (1, 0, true);
     let (weight, seen) = match (weight, last) {
+        (Weight::Given(given), _) => {
+            (count, state, whole) = (given.count, given.state, given.walk);
+            (given.ns, u64::MAX)
+        }
         (Weight::SinceLast, Some(last)) => (thread.saturating_sub(last), ticks),
         // That the thread was found late is no time in the kernel.
         (Weight::SinceLast, None) => {
             let used = match roll::own_note() {
                 Note::Of(start) => thread.saturating_sub(start),
                 Note::New => thread,
-                Note::Unknown => recorder.period.min(thread),
+                Note::Unknown => period.min(thread),
             };
             (used.min(elapsed), u64::MAX)
         }
-        (Weight::Periods(periods), Some(_)) => (periods * recorder.period, u64::MAX),
+        (Weight::Periods(periods), Some(_)) => (periods * period, u64::MAX),
         (Weight::Periods(periods), None) => match roll::own_note() {
-            Note::Of(before) => (periods * recorder.period + before.min(elapsed), u64::MAX),
-            Note::New | Note::Unknown => (periods * recorder.period, u64::MAX),
+            Note::Of(before) => (periods * period + before.min(elapsed), u64::MAX),
+            Note::New | Note::Unknown => (periods * period, u64::MAX),
         },
     };
     // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
     let kept = recorder.ring.push(|sample| {
-        sample.context = context_now();
-        (sample.weight, sample.seen) = (weight, seen);
-        let (depth, end) = walk(registers, thread_hint(), &mut sample.frames);
+        sample.context = context_now(whole);
+        sample.context.state = state;
+        (sample.count, sample.weight, sample.seen) = (count, weight, seen);
+        let (depth, end) = match whole {
+            true => walk(registers, thread_hint(), &mut sample.frames),
+            false => (0, End::Full),
+        };
         sample.depth = depth;
         sample.complete = end == End::Start;
     });
@@ -161,7 +201,7 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
         LAST.set((recorder.number, thread, 0));
     } else {
         RING_FULL.fetch_add(1, Ordering::Relaxed);
-        LAST.set((recorder.number, last.unwrap_or(thread.saturating_sub(recorder.period)), refused + 1));
+        LAST.set((recorder.number, last.unwrap_or(thread.saturating_sub(period)), refused + 1));
     }
     let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(start);
     HANDLER_NS.fetch_add(spent, Ordering::Relaxed);
@@ -169,13 +209,16 @@ unsafe fn record(recorder: &Recorder, weight: Weight, context: *const libc::c_vo
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// What the thread is in. Asks the kernel for its name, which takes a fifth of a microsecond and is all that is left of it
+/// What the thread is in, the `whole` of it or stages and labels alone. Asks the kernel for its name, which takes a fifth of a microsecond and is all that is left of it
 /// once it has ended.
-fn context_now() -> Context {
+fn context_now(whole: bool) -> Context {
     let mut context = Context::default();
     let sampled = stagelight::__private::sampled(&mut context.path);
     context.depth = sampled.depth as u16;
     context.labels = sampled.labels;
+    if !whole {
+        return context;
+    }
     context.trace = sampled.trace;
     // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes; it is a plain system call.
     unsafe { libc::prctl(libc::PR_GET_NAME, context.thread.as_mut_ptr()) };

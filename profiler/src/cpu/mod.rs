@@ -1,9 +1,10 @@
-//! CPU profiles: where the process's threads burn their time, by stack and by label.
+//! CPU profiles: where the process's threads burn their time, by stack and by label. And with the same machinery where
+//! they wait, and where they are by the wall clock.
 
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile};
 
 mod continuous;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -11,9 +12,12 @@ mod ctimer;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod drain;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod events;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod follow;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod handler;
+mod off_cpu;
 mod past;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod perf_event;
@@ -41,11 +45,21 @@ mod signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sigprof;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sigtrap;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod switches;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tasks;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod thinning;
 mod trigger;
 mod turn;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod walker;
+mod wall;
 
 pub use continuous::{Continuous, ContinuousBuilder, continuous};
+pub use off_cpu::{OffCpuBuilder, OffCpuSession, off_cpu};
 #[cfg(feature = "control")]
 pub(crate) use past::status as past_status;
 pub use past::{KeptProfile, kept_profiles, past};
@@ -56,13 +70,56 @@ pub(crate) use session::totals;
 pub use trigger::{Keeper, Trigger};
 #[cfg(feature = "control")]
 pub(crate) use turn::running;
+pub use wall::{WallBuilder, WallSession, wall};
 
 /// Bytes that sampling uses at present.
 pub(crate) fn bytes() -> usize {
     session::bytes() + past::bytes()
 }
 
-/// What all CPU profiles of the process came to so far.
+/// The kinds of profile that this module takes, one at a time.
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "there is no sampler")
+)]
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Cpu { hz: u32 },
+    OffCpu { min_wait: Duration },
+    Wall { hz: u32 },
+}
+
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "there is no sampler")
+)]
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            What::Cpu { .. } => "a CPU profile",
+            What::OffCpu { .. } => "an off-CPU profile",
+            What::Wall { .. } => "a wall-clock profile",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            What::Cpu { .. } => Kind::Cpu,
+            What::OffCpu { .. } => Kind::OffCpu,
+            What::Wall { .. } => Kind::Wall,
+        }
+    }
+
+    /// Nanoseconds between two samples, or from which on a wait is always sampled.
+    fn period(self) -> u64 {
+        match self {
+            What::Cpu { hz } | What::Wall { hz } => 1_000_000_000 / u64::from(hz),
+            What::OffCpu { min_wait } => min_wait.as_nanos() as u64,
+        }
+    }
+}
+
+/// What all profiles of these kinds of the process came to so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     /// Signals that arrived: each was kept, refused or late.
@@ -71,6 +128,8 @@ pub(crate) struct Totals {
     pub(crate) kept: u64,
     /// Samples refused because the drain had fallen behind.
     pub(crate) ring_full: u64,
+    /// Context switches that raised a signal and were not sampled.
+    pub(crate) thinned: u64,
     /// Signals that arrived after their profile had ended.
     pub(crate) late: u64,
     /// Time spent in the handler.
@@ -161,7 +220,8 @@ impl CpuBuilder {
     /// Samples until the session is stopped.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another CPU profile runs, and
+    /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another profile runs, be it of the CPU,
+    /// off the CPU or by the wall clock, and
     /// [`Error::Refused`] if no rung of the ladder can be had; the text gives the reason for each.
     pub fn start(self) -> Result<CpuSession, Error> {
         self.begin(None)
@@ -176,7 +236,7 @@ impl CpuBuilder {
 
     fn begin(self, duration: Option<Duration>) -> Result<CpuSession, Error> {
         check_hz("a CPU profile", self.hz)?;
-        let session = session::Session::start(self.hz, duration, self.owner)?;
+        let session = session::Session::start(What::Cpu { hz: self.hz }, duration, self.owner)?;
         Ok(CpuSession { session, lines: self.lines })
     }
 }

@@ -80,7 +80,7 @@ impl Past {
 }
 
 /// The CPU profile of the last so many seconds, in whole segments of five seconds, symbolized: of what
-/// [`continuous`](super::continuous) has sampled, and of the profiles that were taken meanwhile.
+/// [`continuous`](super::continuous) has sampled, and of the CPU profiles that were taken meanwhile.
 ///
 /// # Errors
 /// [`Error::Unsupported`] if no continuous profile runs, [`Error::Invalid`] for no time at all.

@@ -1,4 +1,4 @@
-//! One perf event: the cpu-clock of one thread, which both perf rungs sample by.
+//! One perf event on one thread: of its CPU clock, which both perf rungs sample by, or of another count.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -11,14 +11,29 @@ use crate::error::Error;
 /// An open event. Dropping it ends it.
 pub(super) struct PerfEvent(OwnedFd);
 
+/// Which event: the kernel's `PERF_TYPE_…` and the type's number of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) kind: u32,
+    pub(super) config: u32,
+}
+
+impl Source {
+    pub(super) const CPU_CLOCK: Self = Self::software(bindings::PERF_COUNT_SW_CPU_CLOCK);
+
+    pub(super) const fn software(config: u32) -> Self {
+        Self { kind: bindings::PERF_TYPE_SOFTWARE, config }
+    }
+}
+
 impl PerfEvent {
-    /// What is the same for every rung: a period of the thread's CPU time, to begin when enabled.
-    pub(super) fn attributes(period_ns: u64, user_only: bool) -> bindings::perf_event_attr {
+    /// What is the same for all: a period, which of the CPU clock is in nanoseconds, to begin when enabled.
+    pub(super) fn attributes(source: Source, period: u64, user_only: bool) -> bindings::perf_event_attr {
         let mut attr = bindings::perf_event_attr::default();
-        attr.type_ = bindings::PERF_TYPE_SOFTWARE;
+        attr.type_ = source.kind;
         attr.size = size_of::<bindings::perf_event_attr>() as u32;
-        attr.config = u64::from(bindings::PERF_COUNT_SW_CPU_CLOCK);
-        attr.__bindgen_anon_1.sample_period = period_ns;
+        attr.config = u64::from(source.config);
+        attr.__bindgen_anon_1.sample_period = period;
         attr.set_disabled(1);
         attr.set_exclude_kernel(u64::from(user_only));
         attr.set_exclude_hv(1);
@@ -58,18 +73,19 @@ impl Drop for PerfEvent {
     }
 }
 
-/// How many descriptors events may take: half of those that the host has left. Refuses if the threads there are want
-/// more.
-pub(super) fn spare_descriptors() -> Result<usize, Error> {
+/// How many threads may have so many events each: their descriptors may take half of those that the host has left. Refuses if
+/// the threads there are want more.
+pub(super) fn spare_descriptors(events: u64) -> Result<usize, Error> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the place to write to is ours.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
     let (free, threads) = (limit.rlim_cur.saturating_sub(open), tasks::list().len() as u64);
-    if threads <= free / 2 {
-        return Ok(usize::try_from(free / 2).unwrap_or(usize::MAX));
+    let wanted = events * threads;
+    if wanted <= free / 2 {
+        return Ok(usize::try_from(free / 2 / events).unwrap_or(usize::MAX));
     }
     Err(Error::Refused(format!(
-        "{threads} threads want a descriptor each, and RLIMIT_NOFILE leaves the process {free}"
+        "{threads} threads want {wanted} descriptors, and RLIMIT_NOFILE leaves the process {free}"
     )))
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::follow::{self, PerThread};
-use super::perf_event::{PerfEvent, spare_descriptors};
+use super::perf_event::{PerfEvent, Source, spare_descriptors};
 use super::rung::Trigger;
 use super::{roll, sigprof, tasks};
 use crate::error::Error;
@@ -23,7 +23,7 @@ pub(super) struct PerfSetsig(());
 
 impl PerfSetsig {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
-        let budget = spare_descriptors()?;
+        let budget = spare_descriptors(1)?;
         sigprof::install()?;
         let events = Events { period_ns, by_thread: HashMap::new() };
         follow::start(Box::new(events), budget)
@@ -73,7 +73,7 @@ struct Events {
 
 impl PerThread for Events {
     fn add(&mut self, tid: i32, new: bool) -> io::Result<()> {
-        let event = PerfEvent::open(tid, PerfEvent::attributes(self.period_ns, true))?;
+        let event = PerfEvent::open(tid, PerfEvent::attributes(Source::CPU_CLOCK, self.period_ns, true))?;
         signal_thread(&event, tid)?;
         // Before the first signal. If the roll is full, the first sample weighs a period.
         roll::enter(tid, if new { 0 } else { tasks::thread_cpu_ns(tid)? });

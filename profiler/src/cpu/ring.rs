@@ -20,7 +20,9 @@ pub(super) const MAX_FRAMES: usize = 250;
 /// One sample, as the handler takes it.
 pub(super) struct Sample {
     pub(super) context: Context,
-    /// CPU time in nanoseconds that the sample stands for.
+    /// Events that the sample stands for, itself included.
+    pub(super) count: u64,
+    /// Nanoseconds that the sample stands for: of CPU time, of waiting or of wall clock.
     pub(super) weight: u64,
     /// As much of it as the trigger has seen: a period, and one more for each sample that was refused before it.
     pub(super) seen: u64,
@@ -51,6 +53,7 @@ impl Ring {
             turn: AtomicUsize::new(turn),
             sample: UnsafeCell::new(Sample {
                 context: Context::default(),
+                count: 0,
                 weight: 0,
                 seen: 0,
                 complete: false,

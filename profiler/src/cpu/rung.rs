@@ -1,13 +1,16 @@
-//! The ways of triggering samples, from the best down. A profile takes the highest that the machine permits.
+//! The ways of triggering samples. Those of CPU time from the best down: a profile takes the highest that the machine
+//! permits. For each other kind of profile there is one.
 
 use super::ctimer::Ctimer;
 use super::perf_setsig::PerfSetsig;
 use super::perf_sigtrap::PerfSigtrap;
 use super::sampler::Sampler;
-use super::tasks;
+use super::switches::Switches;
+use super::walker::Walker;
+use super::{What, tasks};
 use crate::error::Error;
 
-/// What interrupts threads as they use CPU time. Dropping it ends it.
+/// What interrupts threads: as they use CPU time, or as another kind of profile wants it. Dropping it ends it.
 pub(super) trait Trigger: Send {
     /// As profiles name it.
     fn name(&self) -> &'static str;
@@ -42,10 +45,20 @@ const LADDER: [(&str, Start); 4] = [
     ("sampler-thread", |period_ns| Ok(Box::new(Sampler::start(period_ns)?))),
 ];
 
+/// Starts what the kind of profile takes. The second part says why better ways do not work.
+pub(super) fn start(what: What) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
+    let trigger: Box<dyn Trigger> = match what {
+        What::Cpu { .. } => return start_cpu(what.period()),
+        What::OffCpu { .. } => Box::new(Switches::start()?),
+        What::Wall { hz } => Box::new(Walker::start(hz)?),
+    };
+    Ok((trigger, Vec::new()))
+}
+
 /// Starts the highest rung that works, or the one that `STAGELIGHT_CPU_RUNG` names, at a sample for so many nanoseconds
 /// of CPU time. Each is tried in earnest; whatever error refuses one leads to the next. The second part says why those
 /// above it do not work.
-pub(super) fn start(period_ns: u64) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
+fn start_cpu(period_ns: u64) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
     let wish = std::env::var("STAGELIGHT_CPU_RUNG").unwrap_or_default();
     let any = wish.is_empty() || wish == "auto";
     if !any && LADDER.iter().all(|(name, _)| *name != wish) {

@@ -1,8 +1,8 @@
-//! One CPU profile from its start to its end. One runs at a time.
+//! One profile of this module's kinds from its start to its end. One runs at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,10 +11,10 @@ use super::handler::{self, Recorder};
 use super::ring::Ring;
 use super::rung::{self, Trigger};
 use super::turn::Turn;
-use super::{Chosen, Totals};
-use super::{past, tasks};
+use super::{Chosen, Totals, What};
+use super::{past, switches, tasks, thinning, walker};
 use crate::error::Error;
-use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
+use crate::profile::{Profile, ProfileStats, RawProfile};
 use crate::unwind;
 
 static CHOSEN: Mutex<Option<Chosen>> = Mutex::new(None);
@@ -33,12 +33,13 @@ pub(crate) fn totals() -> Totals {
         taken: handler::TAKEN.load(Ordering::Relaxed),
         kept: handler::KEPT.load(Ordering::Relaxed),
         ring_full: handler::RING_FULL.load(Ordering::Relaxed),
+        thinned: switches::THINNED.load(Ordering::Relaxed),
         late: handler::LATE.load(Ordering::Relaxed),
         handler: Duration::from_nanos(handler::HANDLER_NS.load(Ordering::Relaxed)),
     }
 }
 
-/// The rung that the running or else the last profile was taken on; `None` before the first.
+/// The rung that the running or else the last CPU profile was taken on; `None` before the first.
 #[cfg(feature = "control")]
 pub(crate) fn chosen() -> Option<Chosen> {
     CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -50,7 +51,7 @@ pub(crate) fn sampling() -> bool {
 }
 
 pub(super) struct Session {
-    hz: u32,
+    what: What,
     rung: Chosen,
     started: SystemTime,
     start: Instant,
@@ -78,29 +79,32 @@ impl Drop for Armed {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("hz", &self.hz).field("rung", &self.rung.name).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("what", &self.what)
+            .field("rung", &self.rung.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl Session {
-    pub(super) fn start(hz: u32, duration: Option<Duration>, owner: String) -> Result<Self, Error> {
-        Self::start_in(Turn::take(owner, duration)?, hz)
+    pub(super) fn start(what: What, duration: Option<Duration>, owner: String) -> Result<Self, Error> {
+        Self::start_in(Turn::take(what.name(), owner, duration)?, what)
     }
 
-    pub(super) fn start_in(turn: Turn, hz: u32) -> Result<Self, Error> {
+    pub(super) fn start_in(turn: Turn, what: What) -> Result<Self, Error> {
         let turn = Armed { _turn: turn };
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         unwind::refresh();
-        let period = 1_000_000_000 / u64::from(hz);
-        let ring = Ring::new(slots(hz));
+        let ring = Ring::new(slots(what));
         RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
         // Before a late signal of the last session can be taken for one of this.
         let totals_at_start = totals();
         handler::arm(Box::new(Recorder {
             ring,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            period,
+            what,
             started: tasks::cpu_ns(libc::CLOCK_MONOTONIC),
+            began: OnceLock::new(),
         }));
         // The drain waits for its rung, so that it is among the threads that get a trigger.
         let (asks, asked) = mpsc::channel();
@@ -108,20 +112,22 @@ impl Session {
         let drain = std::thread::Builder::new()
             .name("stagelight-cpu".into())
             .spawn(move || match rung.recv() {
-                Ok(rung) => drain::run(rung, hz, &asked),
+                Ok(rung) => drain::run(rung, what, &asked),
                 // No rung could be started.
                 Err(_) => Gathered::default(),
             })
             .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
         let (started, start) = (SystemTime::now(), Instant::now());
-        let (rung, refused) = rung::start(period)?;
+        let (rung, refused) = rung::start(what)?;
         let chosen = Chosen { name: rung.name(), limits: rung.limits(), refused };
-        *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen.clone());
+        if matches!(what, What::Cpu { .. }) {
+            *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen.clone());
+        }
         // The drain waits for it.
         let _ = hand_over.send(rung);
         Ok(Self {
-            hz,
+            what,
             rung: chosen,
             started,
             start,
@@ -137,11 +143,14 @@ impl Session {
         self.rung.name
     }
 
-    /// Ends sampling and gives the profile, symbolized. The continuous one, if there is one, knows it too.
+    /// Ends sampling and gives the profile, symbolized. The continuous one, if there is one, knows one of the CPU too.
     pub(super) fn finish(self, lines: bool) -> Result<Profile, Error> {
+        let what = self.what;
         let raw = self.finish_raw()?;
-        past::offer(&raw);
-        Ok(raw.named(Kind::Cpu, lines))
+        if matches!(what, What::Cpu { .. }) {
+            past::offer(&raw);
+        }
+        Ok(raw.named(what.kind(), lines))
     }
 
     pub(super) fn finish_raw(mut self) -> Result<RawProfile, Error> {
@@ -170,23 +179,27 @@ impl Session {
     /// The profile of what was gathered until `end`; the next begins now.
     fn take(&mut self, gathered: Gathered, (duration, cpu_end_ns): (Duration, u64)) -> RawProfile {
         let totals = totals();
+        let mut dropped = vec![
+            ("ring_full", totals.ring_full - self.totals_at_start.ring_full),
+            ("stack_cap", gathered.stack_cap),
+            ("context_cap", gathered.context_cap),
+            ("threads_missed", gathered.threads_missed),
+            ("signal_blocked", gathered.signal_blocked),
+        ];
+        let first_waits = switches::first_waits(self.what);
+        dropped.extend((first_waits != 0).then_some(("first_waits", first_waits)));
         let stats = ProfileStats {
             rung: self.rung.name.into(),
             rung_limits: self.rung.limits.into(),
             rungs_refused: self.rung.refused.clone(),
             samples: totals.kept - self.totals_at_start.kept,
             complete_stacks: gathered.complete,
-            dropped: vec![
-                ("ring_full", totals.ring_full - self.totals_at_start.ring_full),
-                ("stack_cap", gathered.stack_cap),
-                ("context_cap", gathered.context_cap),
-                ("threads_missed", gathered.threads_missed),
-                ("signal_blocked", gathered.signal_blocked),
-            ],
+            thinned: totals.thinned - self.totals_at_start.thinned,
+            dropped,
             cpu_time: Duration::from_nanos(cpu_end_ns.saturating_sub(self.cpu_start_ns)),
             started: self.started,
             duration,
-            period: 1_000_000_000 / i64::from(self.hz),
+            period: self.what.period() as i64,
         };
         self.cpu_start_ns = cpu_end_ns;
         (self.started, self.start, self.totals_at_start) = (SystemTime::now(), Instant::now(), totals);
@@ -201,7 +214,7 @@ impl Session {
 }
 
 fn ended_early() -> Error {
-    Error::Unsupported("the CPU profile's drain thread ended early".into())
+    Error::Unsupported("the profile's drain thread ended early".into())
 }
 
 impl Drop for Session {
@@ -210,9 +223,13 @@ impl Drop for Session {
     }
 }
 
-/// Room for what all cores sample in a quarter of a second, a dozen times the drain's interval: where more threads want to
-/// run than there are cores, it waits its turn.
-fn slots(hz: u32) -> usize {
+/// Room for what is sampled in a fifth of a second or more, ten times the drain's interval: where more threads want to run
+/// than there are cores, it waits its turn.
+fn slots(what: What) -> usize {
     let cores = std::thread::available_parallelism().map_or(4, usize::from);
-    (hz as usize * cores / 4).clamp(128, 8192)
+    match what {
+        What::Cpu { hz } => (hz as usize * cores / 4).clamp(128, 8192),
+        What::OffCpu { .. } => thinning::PER_SECOND as usize / 5,
+        What::Wall { .. } => walker::PER_SECOND as usize / 5,
+    }
 }

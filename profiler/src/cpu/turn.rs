@@ -1,4 +1,5 @@
-//! Whose turn it is: one CPU profile runs at a time. The one that runs continuously steps aside for those that are asked for.
+//! Whose turn it is: one profile, of the CPU, of waits or by the wall clock, runs at a time. The one that runs continuously
+//! steps aside for those that are asked for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +8,8 @@ use crate::error::Error;
 
 /// Who samples at present.
 struct Running {
+    /// As sentences name it.
+    what: &'static str,
     owner: String,
     until: Option<Instant>,
     /// Asks it to end its turn, if it does that.
@@ -30,30 +33,30 @@ fn turns() -> MutexGuard<'static, Turns> {
     TURNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who takes a CPU profile at this moment and until when, in a sentence.
+/// Who takes a profile at this moment and until when, in a sentence.
 pub(crate) fn running() -> Option<String> {
     turns().running.as_ref().map(Running::sentence)
 }
 
 impl Running {
     fn sentence(&self) -> String {
-        let owner = &self.owner;
+        let Self { what, owner, .. } = self;
         match self.until {
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
-                format!("{owner} is taking a CPU profile for another {left:.1} s")
+                format!("{owner} is taking {what} for another {left:.1} s")
             }
-            None => format!("{owner} is taking a CPU profile until it is stopped"),
+            None => format!("{owner} is taking {what} until it is stopped"),
         }
     }
 }
 
-/// The right to take the one CPU profile that runs at a time.
+/// The right to take the one profile that runs at a time.
 pub(super) struct Turn(());
 
 impl Turn {
     /// For a profile that was asked for.
-    pub(super) fn take(owner: String, duration: Option<Duration>) -> Result<Self, Error> {
+    pub(super) fn take(what: &'static str, owner: String, duration: Option<Duration>) -> Result<Self, Error> {
         let mut turns = turns();
         if let Some(step_aside) = turns.running.as_ref().and_then(|running| running.step_aside.as_ref()) {
             step_aside();
@@ -66,18 +69,22 @@ impl Turn {
             return Err(Error::Busy(format!("{}; one runs at a time", running.sentence())));
         }
         let until = duration.map(|duration| Instant::now() + duration);
-        turns.running = Some(Running { owner, until, step_aside: None });
+        turns.running = Some(Running { what, owner, until, step_aside: None });
         Ok(Self(()))
     }
 
     /// For the continuous profile: `None` if another one runs or is about to.
-    pub(super) fn take_aside(owner: &str, step_aside: impl Fn() + Send + 'static) -> Option<Self> {
+    pub(super) fn take_aside(
+        what: &'static str,
+        owner: &str,
+        step_aside: impl Fn() + Send + 'static,
+    ) -> Option<Self> {
         let mut turns = turns();
         if turns.running.is_some() || turns.waiting > 0 {
             return None;
         }
         turns.running =
-            Some(Running { owner: owner.into(), until: None, step_aside: Some(Box::new(step_aside)) });
+            Some(Running { what, owner: owner.into(), until: None, step_aside: Some(Box::new(step_aside)) });
         Some(Self(()))
     }
 }

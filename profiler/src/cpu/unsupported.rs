@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::What;
 use super::turn::Turn;
 use crate::error::Error;
 use crate::profile::{Profile, RawProfile};
@@ -10,12 +11,14 @@ use crate::profile::{Profile, RawProfile};
 pub(super) enum Session {}
 
 impl Session {
-    pub(super) fn start(_hz: u32, _duration: Option<Duration>, _owner: String) -> Result<Self, Error> {
-        Err(Error::Unsupported("CPU profiles need Linux on x86_64; recording works here".into()))
+    pub(super) fn start(_what: What, _duration: Option<Duration>, _owner: String) -> Result<Self, Error> {
+        Err(Error::Unsupported(
+            "profiles of the CPU and of waits need Linux on x86_64; recording works here".into(),
+        ))
     }
 
-    pub(super) fn start_in(_turn: Turn, _hz: u32) -> Result<Self, Error> {
-        Self::start(0, None, String::new())
+    pub(super) fn start_in(_turn: Turn, what: What) -> Result<Self, Error> {
+        Self::start(what, None, String::new())
     }
 
     pub(super) fn finish_raw(self) -> Result<RawProfile, Error> {

@@ -125,6 +125,7 @@ impl Live {
             rungs_refused: self.active.own_unwinder_refused.iter().cloned().collect(),
             samples: self.samples,
             complete_stacks: self.complete,
+            thinned: 0,
             dropped: Vec::new(),
             cpu_time: Default::default(),
             started,

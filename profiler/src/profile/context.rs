@@ -6,9 +6,34 @@ use std::sync::Arc;
 use stagelight::LabelKind;
 
 /// The labels that a sample carries: the innermost stage that it was taken in and that stage's component, those of the query,
-/// all stages from the outermost in, and, of CPU samples, the thread's name and the query's trace, if that was kept.
-pub const LABELS: [&str; 9] =
-    ["stage", "component", "statement", "tenant", "user", "database", "path", "thread", "trace"];
+/// all stages from the outermost in, and, of all but heap samples, the thread's name and the query's trace, if that was kept, and
+/// what the thread did: `running` or `waiting` in a wall-clock profile, `waiting` or `preempted` in an off-CPU one, else none.
+pub const LABELS: [&str; 10] =
+    ["stage", "component", "statement", "tenant", "user", "database", "path", "thread", "trace", "state"];
+
+/// What a thread did when a sample of it was taken, for kinds of profile that tell: the label `state`.
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "there is no sampler")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs, or could.
+    Running = 1,
+    /// It waits, or waited of its own will.
+    Waiting,
+    /// It could run, but others did.
+    Preempted,
+}
+
+impl State {
+    /// A state by its number; `""` for 0.
+    fn name(number: u8) -> &'static str {
+        const NAMES: [(&str, State); 3] =
+            [("running", State::Running), ("waiting", State::Waiting), ("preempted", State::Preempted)];
+        NAMES.iter().find(|(_, state)| *state as u8 == number).map_or("", |(name, _)| name)
+    }
+}
 
 /// What parts the stages of a path.
 pub(crate) const WITHIN: &str = " > ";
@@ -31,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) thread: [u8; 16],
     /// The id of the trace that is being taken, or zeros.
     pub(crate) trace: [u64; 2],
+    /// A [`State`] by its number, or 0.
+    pub(crate) state: u8,
 }
 
 impl Context {
@@ -58,6 +85,7 @@ impl Resolver {
     }
 }
 
+/// What the numbers of a sample stand for.
 fn resolve(context: &Context) -> [String; LABELS.len()] {
     let stages: Vec<(&str, &str)> =
         context.stages().iter().map(|&stage| stagelight::__private::stage_by_id(stage.into())).collect();
@@ -80,5 +108,6 @@ fn resolve(context: &Context) -> [String; LABELS.len()] {
         path,
         String::from_utf8_lossy(&thread).into_owned(),
         trace,
+        State::name(context.state).to_owned(),
     ]
 }

@@ -37,7 +37,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// The change of the sum over all samples: nanoseconds of CPU time, or bytes.
+    /// The change of the sum over all samples: nanoseconds of what the profiles measure, or bytes.
     #[must_use]
     pub fn total(&self) -> i64 {
         self.new.total() - self.base.total()
@@ -86,6 +86,8 @@ impl Diff {
         changes.samples.retain(|sample| sample.values != [0, 0]);
         changes.kind = match self.new.kind {
             Kind::Cpu | Kind::CpuChange => Kind::CpuChange,
+            Kind::OffCpu | Kind::OffCpuChange => Kind::OffCpuChange,
+            Kind::Wall | Kind::WallChange => Kind::WallChange,
             Kind::Heap | Kind::HeapGrowth => Kind::HeapGrowth,
         };
         changes

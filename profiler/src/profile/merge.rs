@@ -109,6 +109,7 @@ impl ProfileStats {
         }
         stats.samples += other.samples;
         stats.complete_stacks += other.complete_stacks;
+        stats.thinned += other.thinned;
         stats.cpu_time += other.cpu_time;
         stats.started = self.started.min(other.started);
         stats.duration += other.duration;

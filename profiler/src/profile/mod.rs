@@ -1,4 +1,4 @@
-//! The neutral form of every kind of sample: (stack, labels) → values with units. The CPU and heap profilers
+//! The neutral form of every kind of sample: (stack, labels) → values with units. The profilers
 //! produce it, the renderers read it, and neither knows the other.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ mod merge;
 mod raw;
 
 pub use context::LABELS;
-pub(crate) use context::{Context, Labels, WITHIN};
+pub(crate) use context::{Context, Labels, State, WITHIN};
 pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
 
@@ -25,6 +25,10 @@ use context::Resolver;
 pub(crate) enum Kind {
     Cpu,
     CpuChange,
+    OffCpu,
+    OffCpuChange,
+    Wall,
+    WallChange,
     Heap,
     HeapGrowth,
 }
@@ -37,6 +41,8 @@ impl Kind {
     pub(crate) fn values(self) -> [ValueType; 2] {
         match self {
             Kind::Cpu | Kind::CpuChange => [("samples", "count"), ("cpu", "nanoseconds")],
+            Kind::OffCpu | Kind::OffCpuChange => [("switches", "count"), ("offcpu", "nanoseconds")],
+            Kind::Wall | Kind::WallChange => [("samples", "count"), ("wall", "nanoseconds")],
             Kind::Heap | Kind::HeapGrowth => [("inuse_objects", "count"), ("inuse_space", "bytes")],
         }
     }
@@ -45,6 +51,10 @@ impl Kind {
         match self {
             Kind::Cpu => "CPU time",
             Kind::CpuChange => "Change of CPU time",
+            Kind::OffCpu => "Time off the CPU",
+            Kind::OffCpuChange => "Change of time off the CPU",
+            Kind::Wall => "Wall-clock time of all threads",
+            Kind::WallChange => "Change of wall-clock time of all threads",
             Kind::Heap => "Live heap",
             Kind::HeapGrowth => "Growth of the live heap",
         }
@@ -55,7 +65,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct ProfileStats {
     /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
-    /// `sampler-thread` for CPU; `jemalloc` for the heap.
+    /// `sampler-thread` for CPU; `context-switches` for time off the CPU; `sampler-thread` for the wall clock; `jemalloc` for the heap.
     pub rung: String,
     /// What samples by it are not, in words; empty if there is nothing to say.
     pub rung_limits: String,
@@ -65,9 +75,14 @@ pub struct ProfileStats {
     pub samples: u64,
     /// Those whose stack reaches the thread's start.
     pub complete_stacks: u64,
+    /// Context switches that were seen and not sampled: others like them were, and weigh for them too. Short waits, and
+    /// those beyond what is sampled in a second; 0 but in off-CPU profiles.
+    pub thinned: u64,
     /// What is missing, by cause: samples that were taken and not kept (`ring_full`), stacks of samples that count by
     /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be
-    /// sampled (`threads_missed`), threads that blocked the rung's signal at the end (`signal_blocked`).
+    /// sampled (`threads_missed`), threads that blocked the rung's signal at the end (`signal_blocked`), waits that
+    /// are not known because their thread had just started, or waited as the profile did, and count as switches of no length
+    /// (`first_waits`).
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,
@@ -75,7 +90,8 @@ pub struct ProfileStats {
     pub started: SystemTime,
     /// How long it took.
     pub duration: Duration,
-    /// What one sample stands for on average: nanoseconds of CPU time, or bytes allocated.
+    /// What one sample stands for on average: nanoseconds, or bytes allocated; of an off-CPU profile the wait from which
+    /// on every one is sampled.
     pub period: i64,
 }
 
@@ -183,7 +199,7 @@ impl Profile {
         self.samples.is_empty()
     }
 
-    /// The sum over all samples: nanoseconds of CPU time, or bytes. An estimate without bias; of `n` samples
+    /// The sum over all samples: nanoseconds of what the profile measures, or bytes. An estimate without bias; of `n` samples
     /// its relative standard error is about 1/√n.
     #[must_use]
     pub fn total(&self) -> i64 {
@@ -223,7 +239,7 @@ pub(crate) mod tests {
         ];
         let labels = |tenant: &str| -> Labels {
             let values =
-                ["step", "engine", "select \"a\";\nb", tenant, "", "", "execute > step", "worker", ""];
+                ["step", "engine", "select \"a\";\nb", tenant, "", "", "execute > step", "worker", "", ""];
             Arc::new(values.map(str::to_owned))
         };
         let samples = vec![
@@ -237,6 +253,7 @@ pub(crate) mod tests {
             rungs_refused: vec!["perf-sigtrap: not permitted".into()],
             samples: 6,
             complete_stacks: 6,
+            thinned: 0,
             dropped: vec![("ring_full", 1), ("stack_cap", 0)],
             cpu_time: Duration::from_millis(6),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use crate::profile::{Location, Profile};
 
 impl Profile {
-    /// Writes folded stacks: CPU time in microseconds, or bytes, of all stacks whose value is above zero.
+    /// Writes folded stacks: time in microseconds, or bytes, of all stacks whose value is above zero.
     ///
     /// # Errors
     /// If writing fails.

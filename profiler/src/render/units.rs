@@ -12,7 +12,12 @@ pub(super) enum Unit {
 impl Kind {
     pub(super) fn unit(self) -> Unit {
         match self {
-            Kind::Cpu | Kind::CpuChange => Unit::Nanoseconds,
+            Kind::Cpu
+            | Kind::CpuChange
+            | Kind::OffCpu
+            | Kind::OffCpuChange
+            | Kind::Wall
+            | Kind::WallChange => Unit::Nanoseconds,
             Kind::Heap | Kind::HeapGrowth => Unit::Bytes,
         }
     }
@@ -42,9 +47,9 @@ impl Profile {
         let seconds = stats.duration.as_secs_f64();
         let basis = format!("{} samples by {}", stats.samples, stats.rung);
         match self.kind {
-            Kind::Cpu | Kind::CpuChange => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
             Kind::Heap => basis,
             Kind::HeapGrowth => format!("{basis} over {seconds:.1} s"),
+            _ => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
         }
     }
 }

@@ -1,0 +1,76 @@
+//! A perf event on each thread that raises SIGTRAP in the thread itself every so many counts (`attr.sigtrap`, Linux 5.13).
+//! New threads inherit it, so none is missed, and nothing is mapped.
+
+use std::collections::HashSet;
+use std::io;
+
+use super::perf_event::{PerfEvent, Source};
+use super::{sigtrap, tasks};
+
+/// Which event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spec {
+    pub(super) source: Source,
+    /// Counts from one signal to the next.
+    pub(super) period: u64,
+    /// Told from other events by this number above [`sigtrap::MARK`].
+    pub(super) mark: u64,
+    /// Whether only user code counts, which is all that an unprivileged process may see.
+    pub(super) user_only: bool,
+}
+
+/// The event, on all threads. Dropping it ends it.
+pub(super) struct Events {
+    events: Vec<(i32, PerfEvent)>,
+    /// Why threads, but not the first one, got none.
+    pub(super) refused: Vec<io::Error>,
+}
+
+impl Events {
+    /// Opens the event on all threads. Threads that one with an event starts inherit it; those that one without starts
+    /// meanwhile are found by looking again. A thread that has both samples twice as often, each for half the weight.
+    pub(super) fn open(spec: Spec) -> io::Result<Self> {
+        let mut all = Self { events: Vec::new(), refused: Vec::new() };
+        let mut seen = HashSet::new();
+        // A few looks find the children of threads that were not reached yet; a process that goes on making threads
+        // that fast has them inherit by then.
+        for _ in 0..4 {
+            let new: Vec<i32> = tasks::list().into_iter().filter(|&tid| seen.insert(tid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for tid in new {
+                match open(tid, spec) {
+                    Ok(event) => all.events.push((tid, event)),
+                    // The thread ended.
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(error) if all.events.is_empty() => return Err(error),
+                    Err(error) => all.refused.push(error),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Has them begin.
+    pub(super) fn enable(&self) -> io::Result<()> {
+        self.events.iter().try_for_each(|(_, event)| event.enable())
+    }
+
+    /// The threads that have one by themselves.
+    pub(super) fn threads(&self) -> impl Iterator<Item = i32> {
+        self.events.iter().map(|&(tid, _)| tid)
+    }
+}
+
+/// Opens the event on one thread.
+pub(super) fn open(tid: i32, spec: Spec) -> io::Result<PerfEvent> {
+    let mut attr = PerfEvent::attributes(spec.source, spec.period, spec.user_only);
+    attr.sig_data = sigtrap::MARK.wrapping_add(spec.mark);
+    attr.set_inherit(1);
+    attr.set_inherit_thread(1);
+    attr.set_sigtrap(1);
+    // After `exec` the signal would meet a program without a handler.
+    attr.set_remove_on_exec(1);
+    PerfEvent::open(tid, attr)
+}

@@ -1,0 +1,146 @@
+//! Off-CPU profiles: where threads wait, and for how long.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{What, check_duration, session};
+use crate::error::Error;
+use crate::profile::Profile;
+
+/// From how long a wait on every one may be asked to be sampled.
+const MIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
+
+/// An off-CPU profile of the whole process: where its threads wait, for what, and how long.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// let profile = stagelight_profiler::off_cpu().duration(Duration::from_secs(10)).run()?;
+/// profile.by_label("stage").write_flamegraph(std::fs::File::create("offcpu.svg")?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The values of a sample are the nanoseconds that a thread was off the CPU and the number of context switches. The label
+/// `state` tells a thread that waited of its own will (`waiting`: for a lock, a channel, a disk, a timer) from one that the
+/// scheduler took the CPU from (`preempted`). A wait belongs to the stage and labels that its thread was in.
+///
+/// It is measured at each context switch by the thread's own clocks: no system call is interrupted, none ends with `EINTR`.
+/// A wait counts if it begins and ends while the profile runs; [`wall`](fn@crate::wall) shows the others too. Of a thread that
+/// waits as the profile starts, the next wait counts as a switch without a length, and so it does for a thread that starts
+/// meanwhile and waits before its first stage: how many there were stands in
+/// [`ProfileStats::dropped`](crate::ProfileStats::dropped), as `first_waits`.
+///
+/// # Cost
+/// Some 4 µs a context switch of the process while it runs, which is 1 % of a core for each 2,500 switches a second, and nothing
+/// at all while none runs. Of waits shorter than
+/// [`min_wait`](OffCpuBuilder::min_wait) fewer are sampled the shorter they are, and those weigh for the others; likewise of all
+/// where there would be more than 10,000 samples a second. Both sums stay right on average, and
+/// [`ProfileStats::thinned`](crate::ProfileStats::thinned) says how many were not sampled.
+///
+/// # What it needs
+/// Linux 6.1, and perf events of the kernel: `CAP_PERFMON`, or `kernel.perf_event_paranoid` at 1 or less. Where that is refused,
+/// [`wall`](fn@crate::wall) needs no permission.
+pub fn off_cpu() -> OffCpuBuilder {
+    OffCpuBuilder {
+        min_wait: Duration::from_micros(10),
+        duration: Duration::from_secs(10),
+        owner: "the program".into(),
+        lines: false,
+    }
+}
+
+/// What an off-CPU profile shall be like.
+#[derive(Clone, Debug)]
+#[must_use = "call `run` or `start`"]
+pub struct OffCpuBuilder {
+    min_wait: Duration,
+    duration: Duration,
+    owner: String,
+    lines: bool,
+}
+
+impl OffCpuBuilder {
+    /// From how long a wait on every one is sampled, up to a second; 10 µs unless told otherwise, which is about what a
+    /// sample costs. Shorter ones are sampled in proportion to their length, and each weighs for those that are not.
+    pub fn min_wait(mut self, min_wait: Duration) -> Self {
+        self.min_wait = min_wait;
+        self
+    }
+
+    /// How long [`run`](Self::run) samples, 10 ms to an hour; 10 s unless told otherwise.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Who takes the profile, as others are told who come while it runs.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Reads the debug information too, as [`CpuBuilder::lines`](crate::CpuBuilder::lines) does.
+    pub fn lines(mut self) -> Self {
+        self.lines = true;
+        self
+    }
+
+    /// Samples for the duration, blocking the calling thread, and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and if the duration is out of range.
+    pub fn run(self) -> Result<Profile, Error> {
+        let duration = self.duration;
+        let session = self.start_bounded()?;
+        std::thread::sleep(duration);
+        session.stop()
+    }
+
+    /// Samples until the session is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the shortest wait is out of range, [`Error::Busy`] while another profile runs, be it of the CPU,
+    /// off the CPU or by the wall clock, and [`Error::Refused`] if context-switch events can't be had, with the
+    /// permission that is missing.
+    pub fn start(self) -> Result<OffCpuSession, Error> {
+        self.begin(None)
+    }
+
+    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
+    pub(crate) fn start_bounded(self) -> Result<OffCpuSession, Error> {
+        check_duration("an off-CPU profile", self.duration)?;
+        let duration = self.duration;
+        self.begin(Some(duration))
+    }
+
+    fn begin(self, duration: Option<Duration>) -> Result<OffCpuSession, Error> {
+        if !MIN_WAIT.contains(&self.min_wait) {
+            return Err(Error::Invalid(format!(
+                "an off-CPU profile of waits from {:?} on: the shortest wait must be {:?} to {:?}",
+                self.min_wait,
+                MIN_WAIT.start(),
+                MIN_WAIT.end()
+            )));
+        }
+        let what = What::OffCpu { min_wait: self.min_wait };
+        let session = session::Session::start(what, duration, self.owner)?;
+        Ok(OffCpuSession { session, lines: self.lines })
+    }
+}
+
+/// An off-CPU profile that is being taken. Dropping it ends it without a result.
+#[must_use = "dropping it ends the profile without a result"]
+#[derive(Debug)]
+pub struct OffCpuSession {
+    session: session::Session,
+    lines: bool,
+}
+
+impl OffCpuSession {
+    /// Ends sampling and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// If what was sampled could not be gathered.
+    pub fn stop(self) -> Result<Profile, Error> {
+        self.session.finish(self.lines)
+    }
+}

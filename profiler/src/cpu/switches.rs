@@ -1,0 +1,209 @@
+//! The trigger of off-CPU profiles: a context-switch event on every thread that raises SIGTRAP in the thread as it comes
+//! back to the CPU. It interrupts no system call, because the signal is raised once the wait is over.
+//!
+//! How long the thread was away is what the wall clock went on and the thread's CPU clock did not, since the thread's last
+//! switch: nobody need note when it left. What it waited for is where it stands now.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use perf_event_open_sys::bindings;
+
+use super::events::{Events, Spec};
+use super::handler::{self, Given, Recorder, Weight};
+use super::perf_event::Source;
+use super::rung::Trigger;
+use super::thinning;
+use super::{What, sigtrap, tasks};
+use crate::error::Error;
+use crate::profile::State;
+
+/// By which the event's signals are told from others.
+pub(super) const MARK: u64 = 1;
+
+/// Switches that were not sampled, since the process started.
+pub(super) static THINNED: AtomicU64 = AtomicU64::new(0);
+/// Waits of the running session whose beginning is not known.
+static FIRST: AtomicU64 = AtomicU64::new(0);
+
+/// Where a thread stood at its last switch.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stand {
+    /// By the wall clock and by the thread's CPU clock, in nanoseconds.
+    wall: u64,
+    cpu: u64,
+    /// Switches so far: of its own will, and against it.
+    switches: [i64; 2],
+}
+
+thread_local! {
+    /// The session and where the thread stood at its last switch in it. Constant and without a destructor, so that a
+    /// handler can read it at any time.
+    static LAST: Cell<(u64, Stand)> =
+        const { Cell::new((0, Stand { wall: 0, cpu: 0, switches: [0; 2] })) };
+}
+
+pub(super) struct Switches(Events);
+
+impl Switches {
+    pub(super) fn start() -> Result<Self, Error> {
+        sigtrap::prepare(1).map_err(|error| refused(&error.to_string()))?;
+        FIRST.store(0, Ordering::Relaxed);
+        thinning::reset();
+        stagelight::__private::set_thread_observer(on_first_stage);
+        let events = Events::open(Spec {
+            source: Source::software(bindings::PERF_COUNT_SW_CONTEXT_SWITCHES),
+            period: 1,
+            mark: MARK,
+            // Switches happen in the kernel.
+            user_only: false,
+        });
+        let events = events.and_then(|events| events.enable().map(|()| events));
+        let events = events.map_err(|error| refused(&reason(&error)))?;
+        // From here on who leaves the CPU raises an event.
+        handler::with_armed(|recorder| recorder.began.set(running()));
+        Ok(Self(events))
+    }
+}
+
+impl Trigger for Switches {
+    fn name(&self) -> &'static str {
+        "context-switches"
+    }
+
+    fn limits(&self) -> &'static str {
+        "a wait counts if it begins and ends while the profile runs; short ones are sampled in proportion to their length, and \
+         weigh for the others"
+    }
+
+    fn signal(&self) -> libc::c_int {
+        libc::SIGTRAP
+    }
+
+    fn threads_missed(&self) -> u64 {
+        self.0.refused.len() as u64
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+            let paranoid = paranoid.as_deref().map_or("not known", str::trim);
+            format!(
+                "perf_event_open: {error}. It takes CAP_PERFMON, or kernel.perf_event_paranoid at 1 or less, which is \
+                 {paranoid} here; and in a container a seccomp profile that lets perf_event_open pass"
+            )
+        }
+        _ => format!("perf_event_open: {error}"),
+    }
+}
+
+fn refused(reason: &str) -> Error {
+    Error::Refused(format!(
+        "an off-CPU profile takes the kernel's context-switch events, which can't be had here: {reason}. \
+         stagelight_profiler::wall() (in the control API /debug/pprof/wall) shows waits without them, at the price of \
+         interrupting them"
+    ))
+}
+
+/// Where the threads stand that run at this moment, sorted by id. One that waits already raised no event when it left, so
+/// where its wait belongs will not be known.
+fn running() -> Box<[(i32, Stand)]> {
+    let stand = |tid: i32| {
+        let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
+        let count = |name| field(name).and_then(|count| count.parse().ok());
+        let switches = [count("voluntary_ctxt_switches:")?, count("nonvoluntary_ctxt_switches:")?];
+        let wall = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+        let stand = Stand { wall, cpu: tasks::thread_cpu_ns(tid).ok()?, switches };
+        field("State:")?.starts_with('R').then_some((tid, stand))
+    };
+    let mut stands: Vec<_> = tasks::list().into_iter().filter_map(stand).collect();
+    stands.sort_unstable_by_key(|(tid, _)| *tid);
+    stands.into()
+}
+
+/// Waits whose beginning is not known, of the session that has just ended.
+pub(super) fn first_waits(what: What) -> u64 {
+    match what {
+        What::OffCpu { .. } => FIRST.load(Ordering::Relaxed),
+        _ => 0,
+    }
+}
+
+impl Stand {
+    /// Where the calling thread stands. Async-signal-safe.
+    fn here() -> Self {
+        // SAFETY: all-zero is a valid `rusage`, and the call writes to it alone; it is a plain system call.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+            usage
+        };
+        Self {
+            wall: tasks::cpu_ns(libc::CLOCK_MONOTONIC),
+            cpu: tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID),
+            switches: [usage.ru_nvcsw, usage.ru_nivcsw],
+        }
+    }
+
+    /// Where the calling thread stood at its last switch in the session, or as the session began. Async-signal-safe.
+    fn last(recorder: &Recorder) -> Option<Self> {
+        match LAST.get() {
+            (session, last) if session == recorder.number => Some(last),
+            _ => {
+                let began = recorder.began.get()?;
+                let found = began.binary_search_by_key(&tasks::own(), |(tid, _)| *tid);
+                found.ok().map(|index| began[index].1)
+            }
+        }
+    }
+}
+
+/// A thread that started meanwhile is known from its first stage on, or else from its first switch.
+fn on_first_stage(_tid: u32) {
+    handler::with_armed(|recorder| {
+        if matches!(recorder.what, What::OffCpu { .. }) && Stand::last(recorder).is_none() {
+            LAST.set((recorder.number, Stand::here()));
+        }
+    });
+}
+
+/// Takes a sample of the wait that has just ended, if the draw falls on it.
+///
+/// # Safety
+/// `context` is the third argument of the running handler.
+pub(super) unsafe fn on_switch(context: *const libc::c_void) {
+    match handler::with_armed(reckon) {
+        // SAFETY: by the caller's promise.
+        Some(Some(given)) => unsafe { handler::sample(Weight::Given(given), context) },
+        Some(None) => {}
+        None => handler::came_late(),
+    }
+}
+
+/// What the wait that has just ended shall weigh, if it is sampled.
+fn reckon(recorder: &Recorder) -> Option<Given> {
+    let What::OffCpu { .. } = recorder.what else { return None };
+    let now = Stand::here();
+    let last = Stand::last(recorder);
+    LAST.set((recorder.number, now));
+    let last = last.unwrap_or_else(|| {
+        FIRST.fetch_add(1, Ordering::Relaxed);
+        // All its time so far, on the CPU: a wait of no length.
+        Stand { wall: now.wall.saturating_sub(now.cpu), ..Stand::default() }
+    });
+    let wait = now.wall.saturating_sub(last.wall).saturating_sub(now.cpu.saturating_sub(last.cpu));
+    let [voluntary, preempted] = [0, 1].map(|kind| now.switches[kind] > last.switches[kind]);
+    let state = if preempted && !voluntary { State::Preempted } else { State::Waiting };
+    let drawn = thinning::draw(wait, recorder.what.period(), now.wall);
+    if drawn.is_none() {
+        THINNED.fetch_add(1, Ordering::Relaxed);
+        let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(now.wall);
+        handler::HANDLER_NS.fetch_add(spent, Ordering::Relaxed);
+    }
+    let (count, ns) = drawn?;
+    Some(Given { count, ns, state: state as u8, walk: true })
+}

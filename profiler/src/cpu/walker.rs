@@ -1,0 +1,196 @@
+//! The trigger of wall-clock profiles: a thread of ours that visits one thread after another, looks in `/proc` whether it
+//! runs or waits, and has it sample itself by a signal, which interrupts what it waits in.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::handler::{self, Given, Recorder, Weight};
+use super::random::Random;
+use super::rung::Trigger;
+use super::{What, sigprof, tasks};
+use crate::error::Error;
+use crate::profile::State;
+
+/// The `si_code` of our visits: any number below zero but the system's own.
+const CODE: libc::c_int = -0x5374;
+
+/// Visits a second of all threads together. Where that is less than was asked for, each thread is visited less often, and
+/// its samples weigh more.
+pub(super) const PER_SECOND: u64 = 2_000;
+
+/// Whether a visit may still be under way.
+static VISITED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The session and the moment of the thread's last sample in it. Constant and without a destructor, so that a handler can
+    /// read it at any time.
+    static LAST: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+pub(super) struct Walker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Walker {
+    pub(super) fn start(hz: u32) -> Result<Self, Error> {
+        sigprof::install()?;
+        VISITED.store(true, Ordering::Relaxed);
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("stagelight-wall".into())
+            .spawn(move || walk(1_000_000_000 / u64::from(hz), &stopped))
+            .map_err(|error| Error::Io("no thread to visit the others".into(), error))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Trigger for Walker {
+    fn name(&self) -> &'static str {
+        "sampler-thread"
+    }
+
+    fn limits(&self) -> &'static str {
+        "a thread of the profiler's visits the others by a signal, no more than 2,000 times a second in all; a call that waits \
+         may end early with EINTR; a thread that lives shorter than the time between two visits gets no sample"
+    }
+
+    fn signal(&self) -> libc::c_int {
+        libc::SIGPROF
+    }
+}
+
+impl Drop for Walker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported by its thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Visits threads until told to stop or left alone.
+fn walk(period_ns: u64, stop: &Receiver<()>) {
+    let at_once = ((PER_SECOND * period_ns / 1_000_000_000) as usize).max(1);
+    let start = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+    // Since when each thread is known, and for how long it has been out of sight when that began.
+    let mut known: HashMap<i32, u64> = HashMap::new();
+    let mut next = 0;
+    let mut random = Random::new();
+    loop {
+        // From a half to one and a half of the period: out of step with what threads do at round times.
+        let pause = period_ns / 2 + random.below(period_ns);
+        let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(Duration::from_nanos(pause)) else { return };
+        let now = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+        let threads = tasks::list();
+        // At the first look all began before; later a newcomer stands for the time of a look.
+        let since = if known.is_empty() { start } else { now.saturating_sub(period_ns).max(start) };
+        known = threads.iter().map(|tid| (*tid, known.get(tid).copied().unwrap_or(since))).collect();
+        let count = threads.len().min(at_once);
+        for step in 0..count {
+            let tid = threads[(next + step) % threads.len()];
+            if let Some(state) = state(tid) {
+                visit(tid, state, now.saturating_sub(known[&tid]));
+            }
+        }
+        next = if threads.is_empty() { 0 } else { (next + count) % threads.len() };
+    }
+}
+
+/// What a thread does. `None` for one that ended, and for our own.
+/// Source: proc_pid_stat(5).
+fn state(tid: i32) -> Option<State> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let (name, rest) = stat.rsplit_once(')')?;
+    if name.split_once('(').is_some_and(|(_, name)| name.starts_with("stagelight-")) {
+        return None;
+    }
+    match rest.trim_start().chars().next()? {
+        'R' => Some(State::Running),
+        'Z' | 'X' => None,
+        _ => Some(State::Waiting),
+    }
+}
+
+/// As much of `siginfo_t` as a signal with a value takes.
+#[repr(C)]
+struct Info {
+    signo: libc::c_int,
+    errno: libc::c_int,
+    code: libc::c_int,
+    _padding: libc::c_int,
+    pid: libc::pid_t,
+    uid: libc::uid_t,
+    value: u64,
+    _rest: [u64; 12],
+}
+
+/// Two bits of a visit's value are the state, the others the time that a first sample stands for.
+const STATE_BITS: u32 = 2;
+
+fn visit(tid: i32, state: State, first_ns: u64) {
+    let pid = std::process::id() as libc::pid_t;
+    // SAFETY: getuid has no preconditions.
+    let uid = unsafe { libc::getuid() };
+    let value = first_ns << STATE_BITS | state as u64;
+    let info =
+        Info { signo: libc::SIGPROF, errno: 0, code: CODE, _padding: 0, pid, uid, value, _rest: [0; 12] };
+    // SAFETY: the kernel reads `info`, which is as large as it expects. Our handler for the signal is installed. A thread
+    // that has ended is refused.
+    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, libc::SIGPROF, &raw const info) };
+}
+
+const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
+
+/// The value of a visit, if the signal is one by its code. Async-signal-safe.
+///
+/// # Safety
+/// `info` is what the kernel handed to a handler with `SA_SIGINFO`.
+pub(super) unsafe fn visit_value(info: *const libc::siginfo_t) -> Option<u64> {
+    // SAFETY: by the caller's promise; the two have the same size, and any bits are numbers.
+    let Info { code, value, .. } = unsafe { info.cast::<Info>().read_unaligned() };
+    (code == CODE).then_some(value)
+}
+
+/// Whether the signal may be a visit of which the kernel had no room to say more (`RLIMIT_SIGPENDING`): it names nobody as
+/// its sender. Async-signal-safe.
+///
+/// # Safety
+/// As for [`visit_value`].
+pub(super) unsafe fn is_nameless(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: as above.
+    let Info { code, pid, .. } = unsafe { info.cast::<Info>().read_unaligned() };
+    code == libc::SI_USER && pid == 0 && VISITED.load(Ordering::Relaxed)
+}
+
+/// Takes a sample of the visited thread. A visit that could say nothing has the value 0.
+///
+/// # Safety
+/// `context` is the third argument of the running handler.
+pub(super) unsafe fn on_visit(value: u64, context: *const libc::c_void) {
+    match handler::with_armed(|recorder| reckon(recorder, value)) {
+        // SAFETY: by the caller's promise.
+        Some(Some(given)) => unsafe { handler::sample(Weight::Given(given), context) },
+        Some(None) => {}
+        None => handler::came_late(),
+    }
+}
+
+fn reckon(recorder: &Recorder, value: u64) -> Option<Given> {
+    let What::Wall { .. } = recorder.what else { return None };
+    let now = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+    // Since the thread's last sample, not the last visit: a signal may have been blocked, or late.
+    let ns = match LAST.get() {
+        (session, last) if session == recorder.number => now.saturating_sub(last),
+        _ => value >> STATE_BITS,
+    };
+    LAST.set((recorder.number, now));
+    let state = (value & ((1 << STATE_BITS) - 1)) as u8;
+    Some(Given { count: 1, ns, state, walk: true })
+}

@@ -1,0 +1,130 @@
+//! Wall-clock profiles: where all threads are, whether they run or wait.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{What, check_duration, session};
+use crate::error::Error;
+use crate::profile::Profile;
+
+/// Samples a second of each thread.
+pub const WALL_HZ: RangeInclusive<u32> = 1..=250;
+
+/// A wall-clock profile of the whole process: where each thread is at any time, whether it runs or waits.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// let profile = stagelight_profiler::wall().duration(Duration::from_secs(10)).run()?;
+/// profile.by_label("state").by_label("stage").write_flamegraph(std::fs::File::create("wall.svg")?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It needs no permission, and shows also the waits that never end, which [`off_cpu`](fn@crate::off_cpu) can't. Each
+/// sample stands for the time since its thread's last one. The label `state` says `running` (or able to) or `waiting`, as the
+/// kernel had it when the thread was visited. A thread that blocks `SIGPROF` is not in it.
+///
+/// # Cost
+/// It wakes every thread of the process at its rate, which is why it is never taken unless asked for:
+///
+/// - **It interrupts waits.** Reads, writes, locks, channels and `std::thread::sleep` go on by themselves; `poll`, `epoll_wait`,
+///   `select` and a bare `nanosleep` end with `EINTR`, as at any signal. Rust's standard library, Tokio and whatever copes with
+///   signals call them again; C code that takes `EINTR` for a failure does not.
+/// - Some 40 µs of CPU time a visit, much of it in the thread that is visited, and no more than 2,000 visits a second, 8 % of a
+///   core: of more than a hundred threads each is visited less often than 20 times a second, and its samples weigh more.
+pub fn wall() -> WallBuilder {
+    WallBuilder { hz: 20, duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+}
+
+/// What a wall-clock profile shall be like.
+#[derive(Clone, Debug)]
+#[must_use = "call `run` or `start`"]
+pub struct WallBuilder {
+    hz: u32,
+    duration: Duration,
+    owner: String,
+    lines: bool,
+}
+
+impl WallBuilder {
+    /// Samples a second of each thread, 1 to 250; 20 unless told otherwise.
+    pub fn hz(mut self, hz: u32) -> Self {
+        self.hz = hz;
+        self
+    }
+
+    /// How long [`run`](Self::run) samples, 10 ms to an hour; 10 s unless told otherwise.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Who takes the profile, as others are told who come while it runs.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Reads the debug information too, as [`CpuBuilder::lines`](crate::CpuBuilder::lines) does.
+    pub fn lines(mut self) -> Self {
+        self.lines = true;
+        self
+    }
+
+    /// Samples for the duration, blocking the calling thread, and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and if the duration is out of range.
+    pub fn run(self) -> Result<Profile, Error> {
+        let duration = self.duration;
+        let session = self.start_bounded()?;
+        std::thread::sleep(duration);
+        session.stop()
+    }
+
+    /// Samples until the session is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another profile runs, be it of the CPU, off the
+    /// CPU or by the wall clock, and [`Error::Io`] if no thread can be started.
+    pub fn start(self) -> Result<WallSession, Error> {
+        self.begin(None)
+    }
+
+    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
+    pub(crate) fn start_bounded(self) -> Result<WallSession, Error> {
+        check_duration("a wall-clock profile", self.duration)?;
+        let duration = self.duration;
+        self.begin(Some(duration))
+    }
+
+    fn begin(self, duration: Option<Duration>) -> Result<WallSession, Error> {
+        if !WALL_HZ.contains(&self.hz) {
+            return Err(Error::Invalid(format!(
+                "a wall-clock profile at {} Hz: the rate must be {} to {} Hz",
+                self.hz,
+                WALL_HZ.start(),
+                WALL_HZ.end()
+            )));
+        }
+        let session = session::Session::start(What::Wall { hz: self.hz }, duration, self.owner)?;
+        Ok(WallSession { session, lines: self.lines })
+    }
+}
+
+/// A wall-clock profile that is being taken. Dropping it ends it without a result.
+#[must_use = "dropping it ends the profile without a result"]
+#[derive(Debug)]
+pub struct WallSession {
+    session: session::Session,
+    lines: bool,
+}
+
+impl WallSession {
+    /// Ends sampling and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// If what was sampled could not be gathered.
+    pub fn stop(self) -> Result<Profile, Error> {
+        self.session.finish(self.lines)
+    }
+}
