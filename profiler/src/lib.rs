@@ -42,10 +42,11 @@
 //!
 //! While no profile runs there is no event, no timer and no thread.
 //!
-//! # Off the CPU and by the wall clock
+//! # Off the CPU, by the wall clock, and counters
 //! [`off_cpu`] shows where threads wait and for how long, by the kernel's context-switch events; it interrupts nothing, and
 //! needs `CAP_PERFMON` or `kernel.perf_event_paranoid` at 1 or less. [`wall`] needs no permission and visits all threads, whether
-//! they run or wait, by signals, which end some waits with `EINTR`. Of all these and CPU profiles one runs at a time; a [`continuous`] one steps aside for the
+//! they run or wait, by signals, which end some waits with `EINTR`. [`counters`] tells cycles, instructions, misses, faults and
+//! switches by stage and by statement. Of all these and CPU profiles one runs at a time; a [`continuous`] one steps aside for the
 //! others.
 //!
 //! # Heap
@@ -104,8 +105,9 @@ mod unwind;
 #[cfg(feature = "control")]
 pub use control::{Server, serve};
 pub use cpu::{
-    Continuous, ContinuousBuilder, CpuBuilder, CpuSession, Keeper, KeptProfile, OffCpuBuilder, OffCpuSession,
-    Trigger, WallBuilder, WallSession, continuous, cpu, kept_profiles, off_cpu, past, wall,
+    Continuous, ContinuousBuilder, Counter, CounterEstimate, Counters, CountersBuilder, CountersRow,
+    CountersSession, CpuBuilder, CpuSession, Keeper, KeptProfile, OffCpuBuilder, OffCpuSession, Trigger,
+    WallBuilder, WallSession, continuous, counters, cpu, kept_profiles, off_cpu, past, wall,
 };
 pub use error::Error;
 #[cfg(feature = "heap")]

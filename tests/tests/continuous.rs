@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use stagelight::{TraceSettings, query, stage};
-use stagelight_profiler::{Error, Profile, Trigger, continuous, cpu, kept_profiles, off_cpu, past, wall};
+use stagelight_profiler::{
+    Error, Profile, Trigger, continuous, counters, cpu, kept_profiles, off_cpu, past, wall,
+};
 use stagelight_tests::{burn, skip, thread_cpu_ns};
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -101,6 +103,14 @@ fn profiles_of_other_kinds_go_first_and_are_not_remembered() {
             session.stop().unwrap();
         }
         Err(Error::Refused(why)) => skip("an off-CPU profile beside the continuous one", &why),
+        Err(error) => panic!("{error}"),
+    }
+    match counters().start() {
+        Ok(session) => {
+            other();
+            session.stop().unwrap();
+        }
+        Err(Error::Refused(why)) => skip("counters beside the continuous profile", &why),
         Err(error) => panic!("{error}"),
     }
     // Sampling goes on by itself, and what was taken meanwhile is not among it.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 
 mod activity;
+mod counters;
 pub mod params;
 mod profiles;
 mod routes;
@@ -33,6 +34,7 @@ mod status;
 /// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
 /// | `/api/v1/stages` | stages and queries as JSON |
 /// | `/api/v1/queries?by=total_ns&limit=20` | queries since the last reset, by `kind=` of label, most of a column first |
+/// | `/api/v1/counters?seconds=10` | the processor's and the kernel's counters by stage and statement |
 /// | `/api/v1/active` | what runs at this instant |
 /// | `/api/v1/history?seconds=60` | what was active on average (needs a `stagelight::collector`) |
 /// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |

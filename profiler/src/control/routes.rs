@@ -5,10 +5,10 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::{activity, profiles, status};
+use super::{activity, counters, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 20] = [
+const PATHS: [(&str, &str); 21] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -24,6 +24,7 @@ const PATHS: [(&str, &str); 20] = [
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
     ("/api/v1/stages", "stages and queries as JSON"),
+    ("/api/v1/counters?seconds=10", "cycles, misses, faults and switches by stage and statement, as JSON"),
     (
         "/api/v1/queries?by=total_ns&limit=20",
         "queries since the last reset, most of a column first; kind=, format=table",
@@ -52,6 +53,7 @@ pub(super) fn router() -> Router {
         .route("/debug/pprof/kept", get(profiles::kept))
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/api/v1/stages", get(status::stages))
+        .route("/api/v1/counters", get(counters::counters))
         .route("/api/v1/queries", get(activity::queries))
         .route("/api/v1/queries/reset", post(activity::reset_queries))
         .route("/api/v1/active", get(activity::active))

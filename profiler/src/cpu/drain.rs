@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use super::Counter;
 use super::ring::{Ring, Sample};
 use super::rung::Trigger;
 use super::{What, handler, tasks};
@@ -46,6 +47,8 @@ pub(super) struct Gathered {
     pub(super) end: Option<(Instant, u64)>,
     /// Threads that blocked the rung's signal at the end.
     pub(super) signal_blocked: u64,
+    /// What counters stood at, if there were some.
+    pub(super) counters: Vec<Counter>,
 }
 
 /// Drains until nobody can ask any more.
@@ -74,6 +77,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
             }
         }
     }
+    gathered.counters = rung.counters();
     gathered.threads_missed = rung.threads_missed();
     let signal = rung.signal();
     drop(rung);

@@ -1,8 +1,10 @@
-//! A perf event on each thread that raises SIGTRAP in the thread itself every so many counts (`attr.sigtrap`, Linux 5.13).
-//! New threads inherit it, so none is missed, and nothing is mapped.
+//! A perf event on each thread that raises SIGTRAP in the thread itself every so many counts (`attr.sigtrap`, Linux 5.13), and
+//! counts on meanwhile. New threads inherit it, so none is missed, and nothing is mapped.
 
 use std::collections::HashSet;
 use std::io;
+
+use perf_event_open_sys::bindings;
 
 use super::perf_event::{PerfEvent, Source};
 use super::{sigtrap, tasks};
@@ -24,6 +26,16 @@ pub(super) struct Events {
     events: Vec<(i32, PerfEvent)>,
     /// Why threads, but not the first one, got none.
     pub(super) refused: Vec<io::Error>,
+}
+
+/// What an event came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Total {
+    /// Counts of all threads, those that ended too.
+    pub(super) count: u64,
+    /// Shares of the time in which the event was on the hardware: less than 1 where more events were asked for than the
+    /// hardware has counters.
+    pub(super) running: f64,
 }
 
 impl Events {
@@ -61,12 +73,30 @@ impl Events {
     pub(super) fn threads(&self) -> impl Iterator<Item = i32> {
         self.events.iter().map(|&(tid, _)| tid)
     }
+
+    /// What it came to so far.
+    pub(super) fn total(&self) -> Total {
+        let (mut count, mut enabled, mut running) = (0, 0, 0);
+        for (_, event) in &self.events {
+            let mut values = [0_u64; 3];
+            // SAFETY: the kernel writes no more than the size that it is told.
+            let read = unsafe { libc::read(event.fd(), values.as_mut_ptr().cast(), size_of_val(&values)) };
+            if read == size_of_val(&values) as isize {
+                count += values[0];
+                enabled += values[1];
+                running += values[2];
+            }
+        }
+        Total { count, running: if enabled == 0 { 1.0 } else { running as f64 / enabled as f64 } }
+    }
 }
 
 /// Opens the event on one thread.
 pub(super) fn open(tid: i32, spec: Spec) -> io::Result<PerfEvent> {
     let mut attr = PerfEvent::attributes(spec.source, spec.period, spec.user_only);
     attr.sig_data = sigtrap::MARK.wrapping_add(spec.mark);
+    attr.read_format =
+        u64::from(bindings::PERF_FORMAT_TOTAL_TIME_ENABLED | bindings::PERF_FORMAT_TOTAL_TIME_RUNNING);
     attr.set_inherit(1);
     attr.set_inherit_thread(1);
     attr.set_sigtrap(1);

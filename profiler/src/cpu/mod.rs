@@ -1,5 +1,5 @@
 //! CPU profiles: where the process's threads burn their time, by stack and by label. And with the same machinery where
-//! they wait, and where they are by the wall clock.
+//! they wait, where they are by the wall clock, and what the processor counts.
 
 use std::time::Duration;
 
@@ -7,6 +7,9 @@ use crate::error::Error;
 use crate::profile::{Kind, Profile};
 
 mod continuous;
+mod counters;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod counting;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ctimer;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -59,6 +62,9 @@ mod walker;
 mod wall;
 
 pub use continuous::{Continuous, ContinuousBuilder, continuous};
+pub use counters::{
+    Counter, CounterEstimate, Counters, CountersBuilder, CountersRow, CountersSession, counters,
+};
 pub use off_cpu::{OffCpuBuilder, OffCpuSession, off_cpu};
 #[cfg(feature = "control")]
 pub(crate) use past::status as past_status;
@@ -87,6 +93,7 @@ enum What {
     Cpu { hz: u32 },
     OffCpu { min_wait: Duration },
     Wall { hz: u32 },
+    Counters,
 }
 
 #[cfg_attr(
@@ -99,12 +106,13 @@ impl What {
             What::Cpu { .. } => "a CPU profile",
             What::OffCpu { .. } => "an off-CPU profile",
             What::Wall { .. } => "a wall-clock profile",
+            What::Counters => "a look at the counters",
         }
     }
 
     fn kind(self) -> Kind {
         match self {
-            What::Cpu { .. } => Kind::Cpu,
+            What::Cpu { .. } | What::Counters => Kind::Cpu,
             What::OffCpu { .. } => Kind::OffCpu,
             What::Wall { .. } => Kind::Wall,
         }
@@ -115,6 +123,7 @@ impl What {
         match self {
             What::Cpu { hz } | What::Wall { hz } => 1_000_000_000 / u64::from(hz),
             What::OffCpu { min_wait } => min_wait.as_nanos() as u64,
+            What::Counters => 1,
         }
     }
 }
@@ -221,7 +230,7 @@ impl CpuBuilder {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another profile runs, be it of the CPU,
-    /// off the CPU or by the wall clock, and
+    /// off the CPU, by the wall clock or of counters, and
     /// [`Error::Refused`] if no rung of the ladder can be had; the text gives the reason for each.
     pub fn start(self) -> Result<CpuSession, Error> {
         self.begin(None)

@@ -99,7 +99,7 @@ impl OffCpuBuilder {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the shortest wait is out of range, [`Error::Busy`] while another profile runs, be it of the CPU,
-    /// off the CPU or by the wall clock, and [`Error::Refused`] if context-switch events can't be had, with the
+    /// off the CPU, by the wall clock or of counters, and [`Error::Refused`] if context-switch events can't be had, with the
     /// permission that is missing.
     pub fn start(self) -> Result<OffCpuSession, Error> {
         self.begin(None)

@@ -21,6 +21,10 @@ pub(super) struct Source {
 impl Source {
     pub(super) const CPU_CLOCK: Self = Self::software(bindings::PERF_COUNT_SW_CPU_CLOCK);
 
+    pub(super) const fn hardware(config: u32) -> Self {
+        Self { kind: bindings::PERF_TYPE_HARDWARE, config }
+    }
+
     pub(super) const fn software(config: u32) -> Self {
         Self { kind: bindings::PERF_TYPE_SOFTWARE, config }
     }

@@ -1,13 +1,14 @@
 //! The ways of triggering samples. Those of CPU time from the best down: a profile takes the highest that the machine
 //! permits. For each other kind of profile there is one.
 
+use super::counting::Counting;
 use super::ctimer::Ctimer;
 use super::perf_setsig::PerfSetsig;
 use super::perf_sigtrap::PerfSigtrap;
 use super::sampler::Sampler;
 use super::switches::Switches;
 use super::walker::Walker;
-use super::{What, tasks};
+use super::{Counter, What, tasks};
 use crate::error::Error;
 
 /// What interrupts threads: as they use CPU time, or as another kind of profile wants it. Dropping it ends it.
@@ -33,6 +34,11 @@ pub(super) trait Trigger: Send {
     fn threads_missed(&self) -> u64 {
         0
     }
+
+    /// What its counters stand at, if it counts.
+    fn counters(&self) -> Vec<Counter> {
+        Vec::new()
+    }
 }
 
 type Start = fn(u64) -> Result<Box<dyn Trigger>, Error>;
@@ -51,6 +57,7 @@ pub(super) fn start(what: What) -> Result<(Box<dyn Trigger>, Vec<String>), Error
         What::Cpu { .. } => return start_cpu(what.period()),
         What::OffCpu { .. } => Box::new(Switches::start()?),
         What::Wall { hz } => Box::new(Walker::start(hz)?),
+        What::Counters => Box::new(Counting::start()?),
     };
     Ok((trigger, Vec::new()))
 }

@@ -11,7 +11,7 @@ use super::handler::{self, Recorder};
 use super::ring::Ring;
 use super::rung::{self, Trigger};
 use super::turn::Turn;
-use super::{Chosen, Totals, What};
+use super::{Chosen, Counter, Totals, What};
 use super::{past, switches, tasks, thinning, walker};
 use crate::error::Error;
 use crate::profile::{Profile, ProfileStats, RawProfile};
@@ -153,12 +153,18 @@ impl Session {
         Ok(raw.named(what.kind(), lines))
     }
 
-    pub(super) fn finish_raw(mut self) -> Result<RawProfile, Error> {
-        let gathered = self.end().ok_or_else(ended_early)?;
+    pub(super) fn finish_raw(self) -> Result<RawProfile, Error> {
+        self.gather().map(|(raw, _)| raw)
+    }
+
+    /// Ends sampling and gives what was sampled, and the counters if there were some.
+    pub(super) fn gather(mut self) -> Result<(RawProfile, Vec<Counter>), Error> {
+        let mut gathered = self.end().ok_or_else(ended_early)?;
         // Not when it was asked to end: on a busy machine samples go on for a while.
         let (end, cpu_end_ns) = gathered.end.ok_or_else(ended_early)?;
         let duration = end.saturating_duration_since(self.start);
-        Ok(self.take(gathered, (duration, cpu_end_ns)))
+        let counters = std::mem::take(&mut gathered.counters);
+        Ok((self.take(gathered, (duration, cpu_end_ns)), counters))
     }
 
     /// What was taken since the start or the last cut; sampling goes on.
@@ -231,5 +237,6 @@ fn slots(what: What) -> usize {
         What::Cpu { hz } => (hz as usize * cores / 4).clamp(128, 8192),
         What::OffCpu { .. } => thinning::PER_SECOND as usize / 5,
         What::Wall { .. } => walker::PER_SECOND as usize / 5,
+        What::Counters => (1024 * cores).clamp(1024, 8192),
     }
 }

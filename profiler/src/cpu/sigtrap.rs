@@ -3,7 +3,7 @@
 use super::handler::{self, Weight};
 use super::perf_event::spare_descriptors;
 use super::signal::{self, Former};
-use super::{switches, tasks};
+use super::{counting, switches, tasks};
 use crate::error::Error;
 
 /// Comes back in the signal's information, by which our samples are told from other traps: for CPU samples as it is, for others
@@ -48,6 +48,8 @@ extern "C" fn on_trap(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         0 if code == TRAP_PERF => unsafe { handler::sample(Weight::SinceLast, context) },
         // SAFETY: as above.
         switches::MARK if code == TRAP_PERF => unsafe { switches::on_switch(context) },
+        // SAFETY: as above.
+        mark if code == TRAP_PERF && counting::is_mark(mark) => unsafe { counting::on_count(mark, context) },
         _ => FORMER.forward(signal, info, context),
     }
 }

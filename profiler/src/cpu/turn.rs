@@ -1,5 +1,5 @@
-//! Whose turn it is: one profile, of the CPU, of waits or by the wall clock, runs at a time. The one that runs continuously
-//! steps aside for those that are asked for.
+//! Whose turn it is: one profile, of the CPU, of waits, by the wall clock or of counters, runs at a time. The one that runs
+//! continuously steps aside for those that are asked for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -85,7 +85,7 @@ impl WallBuilder {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the rate is out of range, [`Error::Busy`] while another profile runs, be it of the CPU, off the
-    /// CPU or by the wall clock, and [`Error::Io`] if no thread can be started.
+    /// CPU, by the wall clock or of counters, and [`Error::Io`] if no thread can be started.
     pub fn start(self) -> Result<WallSession, Error> {
         self.begin(None)
     }

@@ -56,7 +56,7 @@ pub(crate) struct Context {
     pub(crate) thread: [u8; 16],
     /// The id of the trace that is being taken, or zeros.
     pub(crate) trace: [u64; 2],
-    /// A [`State`] by its number, or 0.
+    /// A [`State`] by its number, or 0; of a look at the counters the number of the counter.
     pub(crate) state: u8,
 }
 
@@ -86,7 +86,7 @@ impl Resolver {
 }
 
 /// What the numbers of a sample stand for.
-fn resolve(context: &Context) -> [String; LABELS.len()] {
+pub(crate) fn resolve(context: &Context) -> [String; LABELS.len()] {
     let stages: Vec<(&str, &str)> =
         context.stages().iter().map(|&stage| stagelight::__private::stage_by_id(stage.into())).collect();
     let (component, stage) = stages.last().copied().unwrap_or_default();

@@ -14,7 +14,7 @@ mod merge;
 mod raw;
 
 pub use context::LABELS;
-pub(crate) use context::{Context, Labels, State, WITHIN};
+pub(crate) use context::{Context, Labels, State, WITHIN, resolve};
 pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
 
@@ -65,7 +65,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct ProfileStats {
     /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
-    /// `sampler-thread` for CPU; `context-switches` for time off the CPU; `sampler-thread` for the wall clock; `jemalloc` for the heap.
+    /// `sampler-thread` for CPU; `context-switches` for time off the CPU; `sampler-thread` for the wall clock; `counters` for a
+    /// look at the counters; `jemalloc` for the heap.
     pub rung: String,
     /// What samples by it are not, in words; empty if there is nothing to say.
     pub rung_limits: String,
