@@ -91,11 +91,16 @@ impl Entered {
         (self.0 as u32).wrapping_sub(1)
     }
 
+    #[inline(always)]
+    fn is_timed(self) -> bool {
+        self.0 & TIMED != 0
+    }
+
     /// What it remembers, if it is timed.
     #[inline(always)]
     fn timed(self, frame: &Frame) -> Option<Timed> {
         // SAFETY: `within`, which alone makes a call that is timed, has written the frame that it is used with.
-        (self.0 & TIMED != 0).then(|| unsafe { frame.0.assume_init() })
+        self.is_timed().then(|| unsafe { frame.0.assume_init() })
     }
 
     /// Leaves it; what was timed, if it was. `frame` is the one that it was entered with.
@@ -108,11 +113,17 @@ impl Entered {
                 None
             }
         };
+        self.left(block, stage);
+        timing
+    }
+
+    /// The thread is out of it.
+    #[inline(always)]
+    fn left(self, block: &Block, stage: u32) {
         block.set_depth(self.depth());
         if std::thread::panicking() {
             self.unwound(block, stage);
         }
-        timing
     }
 
     #[cold]
@@ -202,15 +213,22 @@ impl Drop for StageGuard<'_> {
     }
 }
 
+/// Counts a call that is not timed, with nothing to save and restore around it; all else stands in functions that it ends in.
 #[inline(never)]
 fn leave(entered: Entered, stage: &'static Stage, frame: &Frame, failed: bool) {
     // A guard may outlive its thread's hold of the block, within a thread-local that is destroyed late.
-    match thread::present() {
-        Some(block) => {
-            entered.leave(block, stage.running().stage, frame, failed);
-        }
-        None => registry::refuse_at_exit(),
+    let Some(block) = thread::present() else { return registry::refuse_at_exit() };
+    if entered.is_timed() {
+        return leave_timed(block, entered, stage, frame, failed);
     }
+    let number = stage.running().stage;
+    block.count_stage(number, failed);
+    entered.left(block, number);
+}
+
+#[inline(never)]
+fn leave_timed(block: &Block, entered: Entered, stage: &'static Stage, frame: &Frame, failed: bool) {
+    entered.leave(block, stage.running().stage, frame, failed);
 }
 
 /// Room for what a query remembers, in the stack frame of the function that is one.
