@@ -51,6 +51,9 @@ pub(super) struct Given {
     pub(super) walk: bool,
 }
 
+/// What a handler takes at most on a core of its own: a walk of the deepest stack with cold caches.
+const LONGEST_NS: u64 = 50_000;
+
 static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Handlers and readers that may hold a reference to the recorder.
@@ -186,7 +189,7 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_v
     };
     // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
     let kept = recorder.ring.push(|sample| {
-        sample.context = context_now(whole);
+        sample.context = context_now(recorder.number, whole);
         sample.context.state = state;
         (sample.count, sample.weight, sample.seen) = (count, weight, seen);
         let (depth, end) = match whole {
@@ -203,24 +206,35 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_v
         RING_FULL.fetch_add(1, Ordering::Relaxed);
         LAST.set((recorder.number, last.unwrap_or(thread.saturating_sub(period)), refused + 1));
     }
-    let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(start);
+    // A thread that lost its core meanwhile has not spent that time here.
+    let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(start).min(LONGEST_NS);
     HANDLER_NS.fetch_add(spent, Ordering::Relaxed);
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// What the thread is in, the `whole` of it or stages and labels alone. Asks the kernel for its name, which takes a fifth of a microsecond and is all that is left of it
-/// once it has ended.
-fn context_now(whole: bool) -> Context {
+/// What the thread is in, the `whole` of it or stages and labels alone.
+fn context_now(session: u64, whole: bool) -> Context {
     let mut context = Context::default();
     let sampled = stagelight::__private::sampled(&mut context.path);
     context.depth = sampled.depth as u16;
     context.labels = sampled.labels;
-    if !whole {
-        return context;
+    if whole {
+        context.trace = sampled.trace;
+        context.thread = thread_name(session);
     }
-    context.trace = sampled.trace;
-    // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes; it is a plain system call.
-    unsafe { libc::prctl(libc::PR_GET_NAME, context.thread.as_mut_ptr()) };
     context
+}
+
+/// The thread's name. The kernel is asked at the thread's first sample in a session, which takes half a microsecond; there is
+/// nobody to ask once the thread has ended.
+fn thread_name(session: u64) -> [u8; 16] {
+    thread_local!(static NAME: Cell<(u64, [u8; 16])> = const { Cell::new((0, [0; 16])) });
+    let (of, mut name) = NAME.get();
+    if of != session {
+        // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes; it is a plain system call.
+        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        NAME.set((session, name));
+    }
+    name
 }

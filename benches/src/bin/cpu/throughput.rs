@@ -6,13 +6,15 @@ use stagelight_benches::report::{Bar, Report};
 
 use crate::load;
 
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 61;
 
 /// Pieces of work a round and thread, some 150 ms.
 const PIECES: u64 = 50_000;
 
 pub fn measure(report: &mut Report) {
     let mut rounds: [Vec<f64>; 3] = Default::default();
+    let before = stagelight_profiler::overhead();
+    let mut samples = 0;
     for round in 0..=ROUNDS {
         for turn in 0..3 {
             let variant = (round + turn) % 3;
@@ -22,7 +24,8 @@ pub fn measure(report: &mut Report) {
                 _ => stagelight_profiler::cpu().hz(999).start().ok(),
             };
             let ns = piece();
-            drop(session);
+            samples +=
+                session.and_then(|session| session.stop().ok()).map_or(0, |profile| profile.stats().samples);
             if round > 0 {
                 rounds[variant].push(ns);
             }
@@ -30,6 +33,10 @@ pub fn measure(report: &mut Report) {
     }
     let [without, slow, fast] = rounds.map(Series::new);
     let lost = |with: &Series| with.with(&without, |with, without| (1.0 - without / with) * 100.0);
+    let handler = stagelight_profiler::overhead().sampling.saturating_sub(before.sampling);
+    let each = handler.as_secs_f64() * 1e6 / samples.max(1) as f64;
+    let what = "a sample by the profiler's own estimate, 10 µs of it for the interrupt";
+    report.add("sample-us", what, each, "µs", Bar::None);
     report.add("piece-us", "a piece of work", without.with(&without, |ns, _| ns / 1e3), "µs", Bar::None);
     report.add("lost-99", "throughput lost at 99 Hz", lost(&slow), "%", Bar::AtMost(0.2));
     report.add("lost-999", "throughput lost at 999 Hz", lost(&fast), "%", Bar::AtMost(1.5));

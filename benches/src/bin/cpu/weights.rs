@@ -27,10 +27,10 @@ pub fn measure(report: &mut Report) {
 /// The ratio on this rung.
 pub fn child(hz: u32, threads: usize) -> Vec<f64> {
     let Ok(session) = stagelight_profiler::cpu().hz(hz).start() else { return Vec::new() };
-    let burned = load::burn(threads, WALL);
+    load::burn(threads, WALL);
+    // Of all threads, those of the profiler included.
     session.stop().map_or(Vec::new(), |profile| {
-        // The waiting thread has used next to nothing.
-        vec![profile.total() as f64 / burned]
+        vec![profile.total() as f64 / profile.stats().cpu_time.as_nanos() as f64]
     })
 }
 
