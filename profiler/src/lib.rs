@@ -40,7 +40,16 @@
 //! stacks through Rust and C: no frame pointers and no debug information are needed. Names come from the symbol table:
 //! don't strip it.
 //!
+//! Each sample carries [labels](LABELS): its stage and all stages around it (`path`), the query's statement, tenant, user and
+//! database, its thread's name, and its query's trace, if that was kept. A sample that fell into the kernel ends in a frame
+//! `[kernel]` on top of the function that made the system call; where samples may not fall there, that time has a frame
+//! `[kernel, not permitted]` of its own, so that totals are the threads' CPU time all the same.
+//!
 //! While no profile runs there is no event, no timer and no thread.
+//!
+//! # The past
+//! [`continuous`] samples all the time at 19 Hz and remembers the last minutes: [`past`] gives the profile of what led to
+//! this moment, and a [`Trigger`], such as a slow query or a stage whose p99 jumps, has it kept by itself.
 //!
 //! # Off the CPU, by the wall clock, and counters
 //! [`off_cpu`] shows where threads wait and for how long, by the kernel's context-switch events; it interrupts nothing, and

@@ -384,3 +384,42 @@ fn threads_with_little_stack_are_sampled_and_survive() {
     let stats = profile.stats();
     assert!(stats.samples > 10 && stats.complete_stacks >= stats.samples - 1, "{stats:?}");
 }
+
+/// Most of the time of a thread that has the kernel fill its memory is the kernel's.
+#[test]
+fn time_in_system_calls_is_told() {
+    use std::io::Read as _;
+
+    #[query(key = "reads", tenant = "kernel")]
+    fn read(zeros: &mut std::fs::File, room: &mut [u8]) {
+        zeros.read_exact(room).unwrap();
+    }
+    if !is_child() {
+        for rung in ["auto", "ctimer"] {
+            succeed(child("time_in_system_calls_is_told").env("STAGELIGHT_CPU_RUNG", rung));
+        }
+        return;
+    }
+    let session = cpu().hz(499).start().unwrap();
+    let (mut zeros, mut room) = (std::fs::File::open("/dev/zero").unwrap(), vec![0; 4 << 20]);
+    while thread_cpu_ns() < 1_000_000_000 {
+        read(&mut zeros, &mut room);
+    }
+    let profile = session.stop().unwrap().filter("tenant", "kernel");
+    let mut folded = Vec::new();
+    profile.write_folded(&mut folded).unwrap();
+    let folded = String::from_utf8(folded).unwrap();
+    let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    let kernel: f64 = folded.lines().filter(|line| line.contains(";[kernel] ")).map(value).sum();
+    let all: f64 = folded.lines().map(value).sum();
+    assert!(kernel > 0.8 * all, "{kernel} of {all} in the kernel:\n{folded}");
+    assert!(folded.lines().any(|line| line.contains("read;[kernel] ")), "{folded}");
+    // And where nothing but the program runs, none is.
+    let session = cpu().hz(499).start().unwrap();
+    burn_for("own", 300_000_000);
+    let mut folded = Vec::new();
+    session.stop().unwrap().filter("tenant", "own").write_folded(&mut folded).unwrap();
+    let folded = String::from_utf8(folded).unwrap();
+    let kernel: f64 = folded.lines().filter(|line| line.contains("[kernel]")).map(value).sum();
+    assert!(kernel < 0.2 * folded.lines().map(value).sum::<f64>(), "{folded}");
+}

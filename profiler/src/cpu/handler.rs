@@ -12,7 +12,7 @@ use super::ring::Ring;
 use super::roll::{self, Note};
 use super::switches::Stand;
 use super::{What, tasks};
-use crate::profile::Context;
+use crate::profile::{Context, KERNEL};
 use crate::unwind::{End, Registers, thread_hint, walk};
 
 /// What the handlers of one session write to.
@@ -187,16 +187,23 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_v
             Note::New | Note::Unknown => (periods * period, u64::MAX),
         },
     };
+    let on_cpu = matches!(recorder.what, What::Cpu { .. });
     // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
     let kept = recorder.ring.push(|sample| {
         sample.context = context_now(recorder.number, whole);
         sample.context.state = state;
         (sample.count, sample.weight, sample.seen) = (count, weight, seen);
+        // Who waits is in the kernel in any case.
+        let kernel = on_cpu && in_system_call(&registers);
+        if kernel {
+            sample.frames[0] = KERNEL;
+        }
+        let above = usize::from(kernel);
         let (depth, end) = match whole {
-            true => walk(registers, thread_hint(), &mut sample.frames),
+            true => walk(registers, thread_hint(), &mut sample.frames[above..]),
             false => (0, End::Full),
         };
-        sample.depth = depth;
+        sample.depth = above + depth;
         sample.complete = end == End::Start;
     });
     if kept {
@@ -224,6 +231,21 @@ fn context_now(session: u64, whole: bool) -> Context {
         context.thread = thread_name(session);
     }
     context
+}
+
+/// Whether the thread is about to come back from a system call. A sample that falls due in the kernel waits until then, so that
+/// is where it fell. What the kernel does of itself, such as a page fault, is not told from the code that it interrupts.
+fn in_system_call(registers: &Registers) -> bool {
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    const PAGE: u64 = 4096;
+    let at = registers.ip.wrapping_sub(2);
+    // The instruction before lies on the page that the thread runs on, or else nothing is known of its page.
+    if registers.ip % PAGE < 2 {
+        return false;
+    }
+    // SAFETY: the thread executes on this page, so it is mapped, and x86_64 has no code that can't be read but with protection
+    // keys, which nobody uses for code.
+    SYSCALL == unsafe { (at as *const [u8; 2]).read_volatile() }
 }
 
 /// The thread's name. The kernel is asked at the thread's first sample in a session, which takes half a microsecond; there is

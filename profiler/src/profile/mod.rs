@@ -126,10 +126,15 @@ pub(crate) struct Location {
 /// The "address" of time in the kernel where samples may not fall into it. No address is like it.
 pub(crate) const KERNEL_NOT_PERMITTED: u64 = u64::MAX;
 
+/// The "address" of time in the kernel, within the system call that the next frame made.
+pub(crate) const KERNEL: u64 = u64::MAX - 1;
+
 impl Location {
     fn new(address: u64, Symbols { mapping, mut frames }: Symbols) -> Self {
-        if address == KERNEL_NOT_PERMITTED {
-            frames = vec![Frame::named("[kernel, not permitted]")];
+        match address {
+            KERNEL_NOT_PERMITTED => frames = vec![Frame::named("[kernel, not permitted]")],
+            KERNEL => frames = vec![Frame::named("[kernel]")],
+            _ => {}
         }
         let named = !frames.is_empty();
         if !named {
