@@ -61,7 +61,7 @@
 //! # Heap
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
-//! a program that wants another turns the feature off.
+//! a program that wants another turns the feature off. [`sample_heap`] switches sampling off and on, and sets its rate.
 //!
 //! # Names
 //! Names come from the symbol table. Files, lines and inlined functions are there on request
@@ -120,7 +120,7 @@ pub use cpu::{
 };
 pub use error::Error;
 #[cfg(feature = "heap")]
-pub use heap::{HeapBuilder, HeapSession, heap};
+pub use heap::{HeapBuilder, HeapSession, heap, sample_heap};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};
 pub use profile::{Diff, LABELS, Profile, ProfileStats};

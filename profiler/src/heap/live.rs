@@ -102,7 +102,7 @@ impl Live {
 
     /// All of it.
     pub(super) fn profile(self, lines: bool) -> Profile {
-        let stats = self.stats(self.active.since);
+        let stats = self.stats(super::switch::since(self.active.since));
         finish(Kind::Heap, self.sums, stats, lines)
     }
 

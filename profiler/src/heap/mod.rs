@@ -20,8 +20,14 @@ mod live;
 #[path = "unsupported.rs"]
 mod live;
 mod pseudo_frame;
+#[cfg(target_os = "linux")]
+mod switch;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_switch.rs"]
+mod switch;
 
 pub(crate) use live::status;
+pub use switch::sample_heap;
 
 /// Makes jemalloc the process's allocator, for C code too, and has it sample allocations from the start: one in
 /// 512 KiB on average. Write it once, in `main.rs`:
