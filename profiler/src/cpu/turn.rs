@@ -34,6 +34,7 @@ fn turns() -> MutexGuard<'static, Turns> {
 }
 
 /// Who takes a profile at this moment and until when, in a sentence.
+#[cfg(feature = "control")]
 pub(crate) fn running() -> Option<String> {
     turns().running.as_ref().map(Running::sentence)
 }
