@@ -58,6 +58,11 @@
 //! switches by stage and by statement. Of all these and CPU profiles one runs at a time; a [`continuous`] one steps aside for the
 //! others.
 //!
+//! # Locks
+//! The locks of [`lock`] are drop-ins for `parking_lot`'s that tell who waited for them, how long, and whom for: [`locks`] takes a
+//! profile of the waits, with stage, statement and tenant of who held the lock as labels, and one of the holds that made others
+//! wait. It goes together with the others.
+//!
 //! # Heap
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
@@ -104,6 +109,7 @@ mod error;
 mod heap;
 #[cfg(target_os = "linux")]
 mod loaded;
+pub mod lock;
 mod metrics;
 mod overhead;
 mod profile;
@@ -121,6 +127,7 @@ pub use cpu::{
 pub use error::Error;
 #[cfg(feature = "heap")]
 pub use heap::{HeapBuilder, HeapSession, heap, sample_heap};
+pub use lock::{LockProfiles, LocksBuilder, LocksSession, locks};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};
 pub use profile::{Diff, LABELS, Profile, ProfileStats};

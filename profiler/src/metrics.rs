@@ -12,6 +12,7 @@ use stagelight::export::prometheus as text;
 pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
     let totals = crate::cpu::totals();
     let overhead = crate::overhead::overhead();
+    let locks = crate::lock::totals();
     let families = vec![
         text::counter(
             "stagelight_cpu_samples_total",
@@ -30,6 +31,16 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
             "stagelight_sampling_seconds_total",
             "Estimated time spent taking CPU samples.",
             &[(&[], overhead.sampling.as_secs_f64())],
+        ),
+        text::counter(
+            "stagelight_lock_samples_total",
+            "Waits for locks, and holds that made others wait, that were recorded, over all profiles of locks.",
+            &[(&[], locks.kept as f64)],
+        ),
+        text::counter(
+            "stagelight_lock_samples_dropped_total",
+            "Waits for locks, and holds that made others wait, that were not recorded, by cause.",
+            &[(&[("cause", "busy")], locks.busy as f64), (&[("cause", "nested")], locks.nested as f64)],
         ),
         text::gauge(
             "stagelight_sampling_memory_bytes",

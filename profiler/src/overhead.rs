@@ -45,7 +45,7 @@ pub fn overhead() -> Overhead {
 }
 
 /// CPU time that the process used since it started.
-fn process_cpu_time() -> Duration {
+pub(crate) fn process_cpu_time() -> Duration {
     #[cfg(unix)]
     {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -31,6 +31,8 @@ mod status;
 /// | `/debug/pprof/profile?seconds=30&hz=99` | a CPU profile of that time |
 /// | `/debug/pprof/offcpu?seconds=30` | where threads wait and for how long, as [`off_cpu`](fn@crate::off_cpu) does |
 /// | `/debug/pprof/wall?seconds=30&hz=20` | where all threads are, running or not, as [`wall`](fn@crate::wall) does, at its cost |
+/// | `/debug/pprof/block?seconds=30` | who waits for locks, for how long and for whom, as [`locks`](fn@crate::locks) does |
+/// | `/debug/pprof/mutex?seconds=30` | which holds of locks make others wait, likewise; one of the two at a time |
 /// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
 /// | `/api/v1/stages` | stages and queries as JSON |
 /// | `/api/v1/queries?by=total_ns&limit=20` | queries since the last reset, by `kind=` of label, most of a column first |
@@ -40,7 +42,7 @@ mod status;
 /// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |
 /// | `/api/v1/status` | what Stagelight does, uses and refused, as JSON |
 ///
-/// What a profile is like, of CPU, waits, wall clock and heap alike:
+/// What a profile is like, of CPU, waits, wall clock, locks and heap alike:
 ///
 /// | parameter | gives |
 /// | --- | --- |

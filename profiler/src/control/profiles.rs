@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::params::{self, Format, Params};
 use crate::error::Error;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile};
 
 /// As Go's handlers do.
 const DEFAULT_DURATION: Duration = Duration::from_secs(30);
@@ -32,6 +32,16 @@ pub(super) async fn off_cpu(uri: Uri) -> Response {
 /// `GET /debug/pprof/wall`
 pub(super) async fn wall(uri: Uri) -> Response {
     respond(take_wall(&uri).await, "wall")
+}
+
+/// `GET /debug/pprof/mutex`
+pub(super) async fn mutex(uri: Uri) -> Response {
+    respond(take_locks(&uri, Kind::Mutex).await, "mutex")
+}
+
+/// `GET /debug/pprof/block`
+pub(super) async fn block(uri: Uri) -> Response {
+    respond(take_locks(&uri, Kind::Block).await, "block")
 }
 
 /// `GET /debug/pprof/heap`
@@ -86,6 +96,17 @@ async fn take_wall(uri: &Uri) -> Result<(Profile, Params), Error> {
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
     let profile = blocking(move || session.stop()).await??;
+    Ok((profile, params))
+}
+
+async fn take_locks(uri: &Uri, kind: Kind) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
+    let builder = crate::lock::locks().duration(duration).owner(OWNER);
+    let builder = if params.lines { builder.lines() } else { builder };
+    let session = blocking(move || builder.start_bounded()).await??;
+    tokio::time::sleep(duration).await;
+    let profile = blocking(move || session.stop_one(kind)).await?;
     Ok((profile, params))
 }
 

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use super::{activity, counters, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 21] = [
+const PATHS: [(&str, &str); 24] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -21,6 +21,12 @@ const PATHS: [(&str, &str); 21] = [
     ("/debug/pprof/kept?number=1", "a CPU profile that a trigger had kept; without a number the latest"),
     ("/debug/pprof/offcpu?seconds=10", "where threads wait and for how long, as pprof"),
     ("/debug/pprof/wall?seconds=10&hz=20", "where all threads are, by visits that interrupt them, as pprof"),
+    ("/debug/pprof/block?seconds=10", "who waits for locks, for how long and for whom, as pprof"),
+    (
+        "/debug/pprof/block?seconds=10&format=svg&by=holder_tenant,tenant",
+        "a flame graph of who waits for whom",
+    ),
+    ("/debug/pprof/mutex?seconds=10", "which holds of locks make others wait, as pprof"),
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
     ("/api/v1/stages", "stages and queries as JSON"),
@@ -50,6 +56,8 @@ pub(super) fn router() -> Router {
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/offcpu", get(profiles::off_cpu))
         .route("/debug/pprof/wall", get(profiles::wall))
+        .route("/debug/pprof/block", get(profiles::block))
+        .route("/debug/pprof/mutex", get(profiles::mutex))
         .route("/debug/pprof/kept", get(profiles::kept))
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/api/v1/stages", get(status::stages))

@@ -6,10 +6,25 @@ use std::sync::Arc;
 use stagelight::LabelKind;
 
 /// The labels that a sample carries: the innermost stage that it was taken in and that stage's component, those of the query,
-/// all stages from the outermost in, and, of all but heap samples, the thread's name and the query's trace, if that was kept, and
-/// what the thread did: `running` or `waiting` in a wall-clock profile, `waiting` or `preempted` in an off-CPU one, else none.
-pub const LABELS: [&str; 10] =
-    ["stage", "component", "statement", "tenant", "user", "database", "path", "thread", "trace", "state"];
+/// all stages from the outermost in, and, of all but heap samples, the thread's name and, of all but locks, the query's trace,
+/// if that was kept, and what the thread did: `running` or `waiting` in a wall-clock profile, `waiting` or `preempted` in an off-CPU
+/// one, what it waited for (`lock`, `condvar` or `blocked`) in one of waits for locks, else none. Profiles of locks have
+/// stage, statement and tenant of who held the lock as well.
+pub const LABELS: [&str; 13] = [
+    "stage",
+    "component",
+    "statement",
+    "tenant",
+    "user",
+    "database",
+    "path",
+    "thread",
+    "trace",
+    "state",
+    "holder_stage",
+    "holder_statement",
+    "holder_tenant",
+];
 
 /// What a thread did when a sample of it was taken, for kinds of profile that tell: the label `state`.
 #[cfg_attr(
@@ -24,13 +39,25 @@ pub(crate) enum State {
     Waiting,
     /// It could run, but others did.
     Preempted,
+    /// It waited for a lock.
+    Lock,
+    /// It waited for a notification.
+    Condvar,
+    /// It waited for something else that told so.
+    Blocked,
 }
 
 impl State {
     /// A state by its number; `""` for 0.
     fn name(number: u8) -> &'static str {
-        const NAMES: [(&str, State); 3] =
-            [("running", State::Running), ("waiting", State::Waiting), ("preempted", State::Preempted)];
+        const NAMES: [(&str, State); 6] = [
+            ("running", State::Running),
+            ("waiting", State::Waiting),
+            ("preempted", State::Preempted),
+            ("lock", State::Lock),
+            ("condvar", State::Condvar),
+            ("blocked", State::Blocked),
+        ];
         NAMES.iter().find(|(_, state)| *state as u8 == number).map_or("", |(name, _)| name)
     }
 }
@@ -58,6 +85,10 @@ pub(crate) struct Context {
     pub(crate) trace: [u64; 2],
     /// A [`State`] by its number, or 0; of a look at the counters the number of the counter.
     pub(crate) state: u8,
+    /// The stage of who held the lock that this is about, or 0.
+    pub(crate) holder_stage: u16,
+    /// The label set of who held it.
+    pub(crate) holder_labels: u32,
 }
 
 impl Context {
@@ -94,6 +125,8 @@ pub(crate) fn resolve(context: &Context) -> [String; LABELS.len()] {
     let path = stages.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(WITHIN);
     let set = stagelight::__private::label_set(context.labels);
     let [statement, tenant, user, database] = LabelKind::ALL.map(|kind| set.get(kind).to_owned());
+    let (_, holder_stage) = stagelight::__private::stage_by_id(context.holder_stage.into());
+    let holder = stagelight::__private::label_set(context.holder_labels);
     let thread: Vec<u8> = context.thread.iter().copied().take_while(|&byte| byte != 0).collect();
     let trace = match context.trace {
         [0, 0] => String::new(),
@@ -110,5 +143,8 @@ pub(crate) fn resolve(context: &Context) -> [String; LABELS.len()] {
         String::from_utf8_lossy(&thread).into_owned(),
         trace,
         State::name(context.state).to_owned(),
+        holder_stage.to_owned(),
+        holder.get(LabelKind::Statement).to_owned(),
+        holder.get(LabelKind::Tenant).to_owned(),
     ]
 }

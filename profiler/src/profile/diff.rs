@@ -88,6 +88,8 @@ impl Diff {
             Kind::Cpu | Kind::CpuChange => Kind::CpuChange,
             Kind::OffCpu | Kind::OffCpuChange => Kind::OffCpuChange,
             Kind::Wall | Kind::WallChange => Kind::WallChange,
+            Kind::Block | Kind::BlockChange => Kind::BlockChange,
+            Kind::Mutex | Kind::MutexChange => Kind::MutexChange,
             Kind::Heap | Kind::HeapGrowth => Kind::HeapGrowth,
         };
         changes

@@ -29,6 +29,10 @@ pub(crate) enum Kind {
     OffCpuChange,
     Wall,
     WallChange,
+    Block,
+    BlockChange,
+    Mutex,
+    MutexChange,
     Heap,
     HeapGrowth,
 }
@@ -43,6 +47,9 @@ impl Kind {
             Kind::Cpu | Kind::CpuChange => [("samples", "count"), ("cpu", "nanoseconds")],
             Kind::OffCpu | Kind::OffCpuChange => [("switches", "count"), ("offcpu", "nanoseconds")],
             Kind::Wall | Kind::WallChange => [("samples", "count"), ("wall", "nanoseconds")],
+            Kind::Block | Kind::BlockChange | Kind::Mutex | Kind::MutexChange => {
+                [("contentions", "count"), ("delay", "nanoseconds")]
+            }
             Kind::Heap | Kind::HeapGrowth => [("inuse_objects", "count"), ("inuse_space", "bytes")],
         }
     }
@@ -55,6 +62,10 @@ impl Kind {
             Kind::OffCpuChange => "Change of time off the CPU",
             Kind::Wall => "Wall-clock time of all threads",
             Kind::WallChange => "Change of wall-clock time of all threads",
+            Kind::Block => "Time spent waiting for locks",
+            Kind::BlockChange => "Change of time spent waiting for locks",
+            Kind::Mutex => "Time that locks made others wait",
+            Kind::MutexChange => "Change of time that locks made others wait",
             Kind::Heap => "Live heap",
             Kind::HeapGrowth => "Growth of the live heap",
         }
@@ -66,7 +77,7 @@ impl Kind {
 pub struct ProfileStats {
     /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
     /// `sampler-thread` for CPU; `context-switches` for time off the CPU; `sampler-thread` for the wall clock; `counters` for a
-    /// look at the counters; `jemalloc` for the heap.
+    /// look at the counters; `locks` for those that tell of their waits; `jemalloc` for the heap.
     pub rung: String,
     /// What samples by it are not, in words; empty if there is nothing to say.
     pub rung_limits: String,
@@ -76,14 +87,14 @@ pub struct ProfileStats {
     pub samples: u64,
     /// Those whose stack reaches the thread's start.
     pub complete_stacks: u64,
-    /// Context switches that were seen and not sampled: others like them were, and weigh for them too. Short waits, and
-    /// those beyond what is sampled in a second; 0 but in off-CPU profiles.
+    /// Context switches, or waits for locks, that were seen and not sampled: others like them were, and weigh for them too.
+    /// Short waits, and those beyond what is sampled in a second; 0 but in profiles of waits.
     pub thinned: u64,
     /// What is missing, by cause: samples that were taken and not kept (`ring_full`), stacks of samples that count by
     /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be
     /// sampled (`threads_missed`), threads that blocked the rung's signal at the end (`signal_blocked`), waits that
     /// are not known because their thread had just started, or waited as the profile did, and count as switches of no length
-    /// (`first_waits`).
+    /// (`first_waits`), waits for locks that were not recorded because others were (`busy`, or `nested` on the same thread).
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,
@@ -244,9 +255,10 @@ pub(crate) mod tests {
             location(0x20_0444, &library, Vec::new()),
         ];
         let labels = |tenant: &str| -> Labels {
-            let values =
-                ["step", "engine", "select \"a\";\nb", tenant, "", "", "execute > step", "worker", "", ""];
-            Arc::new(values.map(str::to_owned))
+            let values = ["step", "engine", "select \"a\";\nb", tenant, "", "", "execute > step", "worker"];
+            let mut labels: [String; LABELS.len()] = Default::default();
+            labels.iter_mut().zip(values).for_each(|(label, value)| *label = value.to_owned());
+            Arc::new(labels)
         };
         let samples = vec![
             Sample { stack: vec![0, 1, 2], labels: labels("acme"), values: [3, 3_000_000] },

@@ -17,7 +17,11 @@ impl Kind {
             | Kind::OffCpu
             | Kind::OffCpuChange
             | Kind::Wall
-            | Kind::WallChange => Unit::Nanoseconds,
+            | Kind::WallChange
+            | Kind::Block
+            | Kind::BlockChange
+            | Kind::Mutex
+            | Kind::MutexChange => Unit::Nanoseconds,
             Kind::Heap | Kind::HeapGrowth => Unit::Bytes,
         }
     }

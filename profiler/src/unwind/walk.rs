@@ -161,7 +161,6 @@ impl Registers {
     }
 
     /// The registers of the function into which this is inlined.
-    #[cfg(any(feature = "heap", test))]
     #[inline(always)]
     pub(crate) fn here() -> Self {
         let (ip, sp, bp): (u64, u64, u64);

@@ -1,0 +1,303 @@
+//! What is recorded of waits and of holds: sums by stack and context, in shards that nobody ever waits for.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use super::switch::Session;
+use crate::profile::{Context, Raw, State};
+
+/// From how long a wait on every one is recorded, in nanoseconds: what it costs to record one is well below.
+pub(super) const MIN_WAIT_NS: u64 = 10_000;
+
+/// Frames that a stack keeps. What is deeper is cut and counts as incomplete.
+const MAX_FRAMES: usize = 250;
+
+const SHARDS: usize = 16;
+
+/// Frames of different stacks in a shard: 8 MiB in all. Samples of further stacks count by their labels alone.
+const MAX_STACKS: usize = (1 << 20) / SHARDS;
+
+/// Different stacks and contexts in a shard, about 10 MiB in all. Of further samples the thread is left out.
+const MAX_SUMS: usize = (1 << 16) / SHARDS;
+
+/// Of which there are two profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Of {
+    /// A wait, with the stack of who waited.
+    Wait,
+    /// A hold that made others wait, with the stack of who released.
+    Hold,
+}
+
+/// Counts since the process started. Each is documented where it is exported.
+#[derive(Debug)]
+pub(super) struct Counts<T> {
+    pub(super) waits: T,
+    pub(super) holds: T,
+    /// Of both: those whose stack reaches the thread's start.
+    pub(super) complete: [T; 2],
+    pub(super) thinned: T,
+    pub(super) busy: T,
+    pub(super) nested: T,
+    pub(super) stack_cap: T,
+    pub(super) context_cap: T,
+}
+
+static COUNTS: Counts<AtomicU64> = Counts {
+    waits: AtomicU64::new(0),
+    holds: AtomicU64::new(0),
+    complete: [AtomicU64::new(0), AtomicU64::new(0)],
+    thinned: AtomicU64::new(0),
+    busy: AtomicU64::new(0),
+    nested: AtomicU64::new(0),
+    stack_cap: AtomicU64::new(0),
+    context_cap: AtomicU64::new(0),
+};
+
+/// What they stand at.
+pub(super) fn counts() -> Counts<u64> {
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    Counts {
+        waits: read(&COUNTS.waits),
+        holds: read(&COUNTS.holds),
+        complete: [read(&COUNTS.complete[0]), read(&COUNTS.complete[1])],
+        thinned: read(&COUNTS.thinned),
+        busy: read(&COUNTS.busy),
+        nested: read(&COUNTS.nested),
+        stack_cap: read(&COUNTS.stack_cap),
+        context_cap: read(&COUNTS.context_cap),
+    }
+}
+
+fn count(what: &AtomicU64) {
+    what.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The sum of the samples of one stack and context: how many, and nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    count: AtomicU64,
+    ns: AtomicU64,
+}
+
+pub(super) type Entry = Arc<Sums>;
+
+#[derive(Default)]
+struct Shard {
+    stacks: HashMap<Box<[u64]>, u32>,
+    frames: usize,
+    sums: HashMap<(u32, Of, Context), Entry>,
+}
+
+/// `None` while nothing is recorded.
+static TABLE: [Mutex<Option<Shard>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];
+
+fn lock(shard: &Mutex<Option<Shard>>) -> MutexGuard<'_, Option<Shard>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes room for a session's sums.
+pub(super) fn open() {
+    TABLE.iter().for_each(|shard| *lock(shard) = Some(Shard::default()));
+}
+
+/// Takes the sums of a session: of waits and of holds.
+pub(super) fn close() -> [Vec<Raw>; 2] {
+    let mut sums: [HashMap<(Box<[u64]>, Context), [i64; 2]>; 2] = Default::default();
+    for shard in &TABLE {
+        let Some(shard) = lock(shard).take() else { continue };
+        let mut stacks: Vec<_> = shard.stacks.into_iter().collect();
+        stacks.sort_by_key(|&(_, number)| number);
+        for ((stack, of, context), entry) in shard.sums {
+            let values = [&entry.count, &entry.ns].map(|value| value.load(Ordering::Relaxed) as i64);
+            if values == [0, 0] {
+                continue;
+            }
+            let key = (stacks[stack as usize].0.clone(), context);
+            let sum = sums[of as usize].entry(key).or_default();
+            sum[0] += values[0];
+            sum[1] += values[1];
+        }
+    }
+    let raw = |((stack, context), values)| Raw { stack, context, values };
+    sums.map(|sums| sums.into_iter().map(raw).collect())
+}
+
+/// Where a wait of the calling thread that begins here will be counted. `None` if it can't be.
+pub(super) fn wait(session: Session, state: State, held_by: (u16, u32)) -> Option<Entry> {
+    find(session, Of::Wait, state as u8, held_by)
+}
+
+/// Counts a wait, or several that it stands for.
+pub(super) fn kept(entry: &Sums, count: u64, ns: u64) {
+    entry.count.fetch_add(count, Ordering::Relaxed);
+    entry.ns.fetch_add(ns, Ordering::Relaxed);
+    COUNTS.waits.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts a hold of the calling thread that made others wait, and has ended.
+pub(super) fn made_wait(session: Session, held_by: (u16, u32), waited_ns: u64) {
+    let Some(entry) = find(session, Of::Hold, 0, held_by) else { return };
+    entry.count.fetch_add(1, Ordering::Relaxed);
+    entry.ns.fetch_add(waited_ns, Ordering::Relaxed);
+    count(&COUNTS.holds);
+}
+
+/// For how many waits and nanoseconds a wait of that length stands, if it is to be recorded: a short one is in proportion to its
+/// length. `None` if others shall stand for it. `salt` is any number that differs.
+pub(super) fn weight(waited: u64, salt: u64) -> Option<(u64, u64)> {
+    if waited >= MIN_WAIT_NS {
+        return Some((1, waited));
+    }
+    // Source: S. Vigna, splitmix64, <https://prng.di.unimi.it/splitmix64.c>.
+    let mut random = salt.wrapping_add(hint()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    random = (random ^ random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    random = (random ^ random >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    random ^= random >> 31;
+    if random % MIN_WAIT_NS < waited {
+        return Some(((MIN_WAIT_NS + waited / 2) / waited, MIN_WAIT_NS));
+    }
+    count(&COUNTS.thinned);
+    None
+}
+
+/// A number that a thread keeps for its life and that differs from other threads'.
+fn hint() -> u64 {
+    thread_local!(static PLACE: Cell<u8> = const { Cell::new(0) });
+    PLACE.with(|place| std::ptr::from_ref(place) as u64)
+}
+
+/// The sums of the calling thread's stack and context.
+#[inline(never)]
+fn find(session: Session, of: Of, state: u8, held_by: (u16, u32)) -> Option<Entry> {
+    /// What is done here may allocate, and an allocator may use these locks.
+    struct Recording;
+    thread_local!(static RECORDING: Cell<bool> = const { Cell::new(false) });
+    impl Drop for Recording {
+        fn drop(&mut self) {
+            RECORDING.set(false);
+        }
+    }
+    if RECORDING.replace(true) {
+        count(&COUNTS.nested);
+        return None;
+    }
+    let _recording = Recording;
+    let mut context = Context::default();
+    let sampled = stagelight::__private::sampled(&mut context.path);
+    context.depth = sampled.depth as u16;
+    context.labels = sampled.labels;
+    context.thread = thread_name(session);
+    context.state = state;
+    (context.holder_stage, context.holder_labels) = held_by;
+    let mut frames = [0; MAX_FRAMES];
+    let (depth, complete) = stack(&mut frames);
+    let first = hint().wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> 32;
+    for nth in 0..SHARDS {
+        let mut shard = match TABLE[(first + nth) % SHARDS].try_lock() {
+            Ok(shard) => shard,
+            Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+            Err(TryLockError::WouldBlock) => continue,
+        };
+        // The session has ended.
+        let entry = shard.as_mut()?.entry(of, &frames[..depth], context);
+        if complete {
+            count(&COUNTS.complete[of as usize]);
+        }
+        return Some(entry);
+    }
+    count(&COUNTS.busy);
+    None
+}
+
+impl Shard {
+    fn entry(&mut self, of: Of, frames: &[u64], mut context: Context) -> Entry {
+        let stack = self.stack(frames);
+        if self.sums.len() >= MAX_SUMS && !self.sums.contains_key(&(stack, of, context)) {
+            context.thread = Default::default();
+            count(&COUNTS.context_cap);
+        }
+        Arc::clone(self.sums.entry((stack, of, context)).or_default())
+    }
+
+    /// The number of a stack; that of the empty one if there is no room for it.
+    fn stack(&mut self, frames: &[u64]) -> u32 {
+        if let Some(&stack) = self.stacks.get(frames) {
+            return stack;
+        }
+        let next = self.stacks.len() as u32;
+        if frames.is_empty() || self.frames + frames.len() <= MAX_STACKS {
+            self.frames += frames.len();
+            return *self.stacks.entry(frames.into()).or_insert(next);
+        }
+        count(&COUNTS.stack_cap);
+        self.stack(&[])
+    }
+}
+
+/// The calling thread's stack: how many frames, and whether they reach the thread's start.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[inline(never)]
+fn stack(frames: &mut [u64]) -> (usize, bool) {
+    use crate::unwind::{End, Registers, thread_hint, walk};
+    let (depth, end) = walk(Registers::here(), thread_hint(), frames);
+    (depth, end == End::Start)
+}
+
+/// Here nothing can walk it.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn stack(_frames: &mut [u64]) -> (usize, bool) {
+    (0, false)
+}
+
+/// The thread's name as the kernel knows it, which is asked once a session.
+#[cfg(target_os = "linux")]
+fn thread_name(session: Session) -> [u8; 16] {
+    thread_local!(static NAME: Cell<(Option<Session>, [u8; 16])> = const { Cell::new((None, [0; 16])) });
+    let (of, mut name) = NAME.get();
+    if of != Some(session) {
+        // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes.
+        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        NAME.set((Some(session), name));
+    }
+    name
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_name(_session: Session) -> [u8; 16] {
+    [0; 16]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_waits_weigh_for_those_that_are_left_out() {
+        for waited in [100, 1_000, 5_000, 9_999] {
+            const TIMES: u64 = 200_000;
+            let taken = (0..TIMES).filter_map(|salt| weight(waited, salt));
+            let (count, ns) = taken.fold((0, 0), |sum, (count, ns)| (sum.0 + count, sum.1 + ns));
+            for (sum, truth) in [(count, TIMES), (ns, TIMES * waited)] {
+                assert!((sum as f64 / truth as f64 - 1.0).abs() < 0.15, "{waited}: {sum} of {truth}");
+            }
+        }
+        assert_eq!(weight(MIN_WAIT_NS, 0), Some((1, MIN_WAIT_NS)));
+    }
+
+    #[test]
+    fn what_is_beyond_the_caps_keeps_its_time() {
+        let mut shard = Shard::default();
+        let stacks = MAX_STACKS / MAX_FRAMES + 5;
+        let before = counts();
+        for number in 0..stacks {
+            let frames = [number as u64; MAX_FRAMES];
+            shard.entry(Of::Wait, &frames, Context::of((1, 2))).ns.fetch_add(3, Ordering::Relaxed);
+        }
+        assert!(counts().stack_cap >= before.stack_cap + 5);
+        let total: u64 = shard.sums.values().map(|sums| sums.ns.load(Ordering::Relaxed)).sum();
+        assert_eq!(total, 3 * stacks as u64);
+    }
+}

@@ -1,0 +1,232 @@
+//! Recording waits and holds for a while. One does at a time.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::record::{self, Counts};
+use super::switch;
+use crate::error::Error;
+use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
+
+/// Profiles of locks, [`Mutex`](super::Mutex), [`RwLock`](super::RwLock), [`Condvar`](super::Condvar) and what else tells of its waits:
+/// who waits, for how long, and for whom.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// let profiles = stagelight_profiler::locks().duration(Duration::from_secs(10)).run()?;
+/// profiles.block.by_label("holder_tenant").write_flamegraph(std::fs::File::create("block.svg")?)?;
+/// profiles.mutex.write_pprof(std::fs::File::create("mutex.pb.gz")?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The module [`lock`](crate::lock) says what the two are and what they cost. They go together with profiles of other kinds.
+pub fn locks() -> LocksBuilder {
+    LocksBuilder { duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+}
+
+/// What profiles of locks shall be like.
+#[derive(Clone, Debug)]
+#[must_use = "call `run` or `start`"]
+pub struct LocksBuilder {
+    duration: Duration,
+    owner: String,
+    lines: bool,
+}
+
+impl LocksBuilder {
+    /// How long [`run`](Self::run) records, 10 ms to an hour; 10 s unless told otherwise.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Who takes the profiles, as others are told who come while they are taken.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Reads the debug information too, as [`CpuBuilder::lines`](crate::CpuBuilder::lines) does.
+    pub fn lines(mut self) -> Self {
+        self.lines = true;
+        self
+    }
+
+    /// Records for the duration, blocking the calling thread, and gives the profiles, symbolized.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and [`Error::Invalid`] if the duration is out of range.
+    pub fn run(self) -> Result<LockProfiles, Error> {
+        let duration = self.duration;
+        let session = self.start_bounded()?;
+        std::thread::sleep(duration);
+        session.stop()
+    }
+
+    /// Records until the session is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while locks are recorded already.
+    pub fn start(self) -> Result<LocksSession, Error> {
+        self.begin(None)
+    }
+
+    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
+    pub(crate) fn start_bounded(self) -> Result<LocksSession, Error> {
+        crate::cpu::check_duration("a profile of locks", self.duration)?;
+        let duration = self.duration;
+        self.begin(Some(duration))
+    }
+
+    fn begin(self, duration: Option<Duration>) -> Result<LocksSession, Error> {
+        let mut running = running();
+        if let Some((owner, until)) = &*running {
+            let when = until.map_or("until they are stopped".into(), |until| {
+                format!("for another {:.1} s", until.saturating_duration_since(Instant::now()).as_secs_f64())
+            });
+            return Err(Error::Busy(format!(
+                "{owner} is taking profiles of locks {when}; one does at a time"
+            )));
+        }
+        *running = Some((self.owner, duration.map(|duration| Instant::now() + duration)));
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        crate::unwind::refresh();
+        record::open();
+        let session = LocksSession {
+            before: record::counts(),
+            cpu_start: crate::overhead::process_cpu_time(),
+            started: SystemTime::now(),
+            start: Instant::now(),
+            lines: self.lines,
+        };
+        switch::turn_on();
+        Ok(session)
+    }
+}
+
+/// Who records, and until when.
+fn running() -> MutexGuard<'static, Option<(String, Option<Instant>)>> {
+    static RUNNING: Mutex<Option<(String, Option<Instant>)>> = Mutex::new(None);
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What [`locks`] gives.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LockProfiles {
+    /// Waits, by who waited: how many, and nanoseconds.
+    pub block: Profile,
+    /// Holds that made others wait, by who held: how many, and the nanoseconds that others waited.
+    pub mutex: Profile,
+}
+
+/// Locks are being recorded. Dropping it ends that without a result.
+#[must_use = "dropping it ends the profiles without a result"]
+#[derive(Debug)]
+pub struct LocksSession {
+    before: Counts<u64>,
+    cpu_start: Duration,
+    started: SystemTime,
+    start: Instant,
+    lines: bool,
+}
+
+impl LocksSession {
+    /// Ends recording and gives the profiles, symbolized.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn stop(self) -> Result<LockProfiles, Error> {
+        let lines = self.lines;
+        let [block, mutex] = self.take();
+        Ok(LockProfiles { block: named(block, Kind::Block, lines), mutex: named(mutex, Kind::Mutex, lines) })
+    }
+
+    /// Ends recording and gives the one or the other.
+    #[cfg(feature = "control")]
+    pub(crate) fn stop_one(self, kind: Kind) -> Profile {
+        let lines = self.lines;
+        let [block, mutex] = self.take();
+        named(if kind == Kind::Mutex { mutex } else { block }, kind, lines)
+    }
+
+    /// Waits and holds.
+    fn take(&self) -> [RawProfile; 2] {
+        switch::turn_off();
+        let [waits, holds] = record::close();
+        let (counts, before) = (record::counts(), &self.before);
+        let cpu_time = crate::overhead::process_cpu_time().saturating_sub(self.cpu_start);
+        let stats = |samples, complete: usize, thinned| ProfileStats {
+            rung: "locks".into(),
+            rung_limits: "of the locks and waits that tell of themselves".into(),
+            rungs_refused: Vec::new(),
+            samples,
+            complete_stacks: counts.complete[complete] - before.complete[complete],
+            thinned,
+            dropped: vec![
+                ("busy", counts.busy - before.busy),
+                ("nested", counts.nested - before.nested),
+                ("stack_cap", counts.stack_cap - before.stack_cap),
+                ("context_cap", counts.context_cap - before.context_cap),
+            ],
+            cpu_time,
+            started: self.started,
+            duration: self.start.elapsed(),
+            period: record::MIN_WAIT_NS as i64,
+        };
+        let thinned = counts.thinned - before.thinned;
+        let block = stats(counts.waits - before.waits, record::Of::Wait as usize, thinned);
+        let mutex = stats(counts.holds - before.holds, record::Of::Hold as usize, 0);
+        [RawProfile { raw: waits, stats: block }, RawProfile { raw: holds, stats: mutex }]
+    }
+}
+
+impl Drop for LocksSession {
+    fn drop(&mut self) {
+        switch::turn_off();
+        record::close();
+        *running() = None;
+    }
+}
+
+/// Symbolizes, and takes off the frames of the locks themselves, so that stacks end in who locked.
+fn named(raw: RawProfile, kind: Kind, lines: bool) -> Profile {
+    const PREFIXES: [&str; 3] =
+        ["stagelight_profiler::lock::", "stagelight_profiler::unwind::", "lock_api::"];
+    let mut profile = raw.named(kind, lines);
+    let is_ours = |name: &str| {
+        let name = name.trim_start_matches('<');
+        let dropped = name.strip_prefix("core::ptr::drop_in_place<").unwrap_or(name);
+        PREFIXES.iter().any(|prefix| dropped.starts_with(prefix))
+    };
+    let is_cores = |name: &str| name.trim_start_matches('<').starts_with("core::");
+    let all = |index: usize, is: &dyn Fn(&str) -> bool| {
+        profile.locations[index].frames.iter().all(|frame| is(&frame.function))
+    };
+    let locations = 0..profile.locations.len();
+    let ours: Vec<(bool, bool)> = locations.map(|at| (all(at, &is_ours), all(at, &is_cores))).collect();
+    for sample in &mut profile.samples {
+        let between = sample.stack.iter().map(|&at| ours[at as usize]).take_while(|at| at.0 || at.1);
+        let inner = between.enumerate().filter(|(_, at)| at.0).last().map_or(0, |(last, _)| last + 1);
+        // A stack of nothing else keeps its outermost frame.
+        let inner = inner.min(sample.stack.len().saturating_sub(1));
+        sample.stack.drain(..inner);
+    }
+    profile
+}
+
+/// Counts since the process started, for those who export them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Totals {
+    /// Waits and holds that were recorded.
+    pub(crate) kept: u64,
+    /// Those that were not, because others recorded.
+    pub(crate) busy: u64,
+    /// Those that were not, because they happened while one was recorded.
+    pub(crate) nested: u64,
+}
+
+pub(crate) fn totals() -> Totals {
+    let counts = record::counts();
+    Totals { kept: counts.waits + counts.holds, busy: counts.busy, nested: counts.nested }
+}
