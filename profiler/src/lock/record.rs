@@ -105,7 +105,8 @@ pub(super) fn open() {
 
 /// Takes the sums of a session: of waits and of holds.
 pub(super) fn close() -> [Vec<Raw>; 2] {
-    let mut sums: [HashMap<(Box<[u64]>, Context), [i64; 2]>; 2] = Default::default();
+    type ByStack = HashMap<(Box<[u64]>, Context), [i64; 2]>;
+    let mut sums: [ByStack; 2] = Default::default();
     for shard in &TABLE {
         let Some(shard) = lock(shard).take() else { continue };
         let mut stacks: Vec<_> = shard.stacks.into_iter().collect();
