@@ -64,7 +64,8 @@
 //! wait. It goes together with the others.
 //!
 //! # Heap
-//! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled. The feature
+//! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled;
+//! [`allocs`] shows who allocates within a time, whether it is freed or not. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
 //! a program that wants another turns the feature off. [`sample_heap`] switches sampling off and on, and sets its rate.
 //!
@@ -101,6 +102,8 @@
 //! It samples its own process only, on Linux and x86_64; elsewhere it compiles, and profiles say why they can't. Where an
 //! async task waits no thread does: its time off the CPU is its stage's duration less its polls.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", feature = "heap")))]
+mod armed;
 #[cfg(feature = "control")]
 mod control;
 mod cpu;
@@ -114,6 +117,8 @@ mod metrics;
 mod overhead;
 mod profile;
 mod render;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", feature = "heap")))]
+mod ring;
 mod symbolize;
 mod unwind;
 
@@ -126,7 +131,7 @@ pub use cpu::{
 };
 pub use error::Error;
 #[cfg(feature = "heap")]
-pub use heap::{HeapBuilder, HeapSession, heap, sample_heap};
+pub use heap::{AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, allocs, heap, sample_heap};
 pub use lock::{LockProfiles, LocksBuilder, LocksSession, locks};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};

@@ -34,10 +34,14 @@ pub fn overhead() -> Overhead {
     let heap_sampling = crate::heap::sampling_time();
     #[cfg(not(feature = "heap"))]
     let heap_sampling = Duration::ZERO;
+    #[cfg(feature = "heap")]
+    let heap_bytes = crate::heap::bytes();
+    #[cfg(not(feature = "heap"))]
+    let heap_bytes = 0;
     let spent = (recording.recording + sampling + heap_sampling).as_secs_f64();
     Overhead {
         percent: 100.0 * spent / process_cpu_time().as_secs_f64().max(f64::MIN_POSITIVE),
-        bytes: recording.bytes + crate::cpu::bytes(),
+        bytes: recording.bytes + crate::cpu::bytes() + heap_bytes,
         recording: recording.recording,
         sampling,
         heap_sampling,

@@ -18,8 +18,9 @@ stagelight_profiler::heap_profiler!(lg_sample = 14);
 #[query(name = "control.query", key = "select 1", tenant = "acme")]
 fn work(kept: &mut Vec<Vec<u8>>) {
     burn(200_000);
+    let piece = std::hint::black_box(vec![1; 32 << 10]);
     if kept.len() < 256 {
-        kept.push(vec![1; 32 << 10]);
+        kept.push(piece);
     }
 }
 
@@ -164,6 +165,12 @@ fn every_endpoint_answers_under_load() {
     assert!(status == 200 && folded.contains("statement: select 1;"), "{folded}");
     let (status, svg) = scene.text("/debug/pprof/heap?seconds=0.05&format=svg");
     assert!(status == 200 && svg.contains("<svg"));
+
+    let (types, functions) = decode(&scene.get("/debug/pprof/allocs?seconds=0.3").2);
+    assert_eq!(types, ["alloc_objects", "alloc_space"]);
+    assert!(functions.iter().any(|name| name == "control::work"), "{functions:?}");
+    let (status, folded) = scene.text("/debug/pprof/allocs?seconds=0.3&format=folded&by=tenant");
+    assert!(status == 200 && folded.contains("tenant: acme;"), "{folded}");
 
     let (status, kind, body) = scene.get("/metrics");
     assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4"));

@@ -127,6 +127,81 @@ fn growth_shows_what_came_and_what_went() {
     drop(after);
 }
 
+/// Bytes allocated within a tenant's queries, as jemalloc counted each of them.
+fn counted(tenant: &str) -> f64 {
+    let snapshot = stagelight::snapshot();
+    let tenants = snapshot.by_label(stagelight::LabelKind::Tenant);
+    tenants.iter().find(|label| label.value == tenant).unwrap().alloc_bytes as f64
+}
+
+#[test]
+fn what_a_window_saw_allocated_counts_what_was_freed_and_no_more() {
+    let _alone = ALONE.lock().unwrap();
+    let mut seed = 99;
+    let early = fill("early", 32 << 20, 100, &mut seed);
+    let session = stagelight_profiler::allocs().start().unwrap();
+    let held = std::thread::scope(|scope| {
+        // At the pace of a program that does more than allocate.
+        let paced = |tenant: &str, keep, mut seed| -> Vec<Piece> {
+            let part = |_| {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                fill(tenant, 5 << 20, keep, &mut seed)
+            };
+            (0..30).flat_map(part).collect()
+        };
+        let freed = scope.spawn(move || drop(paced("freed", 0, 101)));
+        let held = paced("held", 100, 102);
+        freed.join().unwrap();
+        held
+    });
+    // What is freed in the window is not taken off.
+    drop(early);
+    let profile = session.stop().unwrap();
+    drop((fill("late", 32 << 20, 0, &mut seed), held));
+
+    let stats = profile.stats();
+    assert_eq!((stats.rung.as_str(), stats.period), ("jemalloc with framehop", 1 << 16));
+    assert!(stats.dropped.iter().all(|(_, count)| *count == 0), "{stats:?}");
+    let complete = stats.complete_stacks as f64 / stats.samples as f64;
+    assert!(complete >= 0.99, "{complete} of the stacks reach their thread's start");
+    let estimates: HashMap<String, i64> = profile.label_totals("tenant").into_iter().collect();
+    assert!(!estimates.contains_key("early") && !estimates.contains_key("late"), "{estimates:?}");
+    for tenant in ["freed", "held"] {
+        let (truth, estimate) = (counted(tenant), estimates[tenant] as f64);
+        let error = 3.0 / (truth / (128 << 10) as f64).sqrt();
+        eprintln!("{tenant}: {estimate:.0} for {truth:.0}, allowed {:.1} %", 100.0 * error);
+        assert!((estimate - truth).abs() <= truth * error, "{tenant}: {estimate} for {truth}");
+    }
+    let mut folded = Vec::new();
+    profile.filter("tenant", "freed").write_folded(&mut folded).unwrap();
+    let folded = String::from_utf8(folded).unwrap();
+    assert!(folded.lines().all(|line| line.contains("heap::fill")), "{folded}");
+    let mut top = Vec::new();
+    profile.write_top(&mut top).unwrap();
+    assert!(String::from_utf8(top).unwrap().starts_with("Allocated memory, freed or not: "));
+}
+
+#[test]
+fn one_window_is_open_at_a_time_and_one_that_is_dropped_is_closed() {
+    use stagelight_profiler::{Error, allocs};
+    use std::time::Duration;
+
+    let _alone = ALONE.lock().unwrap();
+    let session = allocs().owner("the night watch").start().unwrap();
+    let error = allocs().start().unwrap_err();
+    assert!(matches!(error, Error::Busy(_)) && error.to_string().contains("the night watch"), "{error}");
+    let error = stagelight_profiler::sample_heap(Some(17)).unwrap_err();
+    assert!(matches!(error, Error::Busy(_)), "one rate for all of its time: {error}");
+    drop(session);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while let Err(error) = allocs().duration(Duration::from_millis(10)).run() {
+        assert!(matches!(error, Error::Busy(_)) && std::time::Instant::now() < deadline, "{error}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let error = allocs().duration(Duration::ZERO).run().unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+}
+
 #[test]
 fn a_stage_knows_its_allocated_bytes() {
     #[stage(name = "alloc.outer")]

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use stagelight::query;
-use stagelight_profiler::{Error, Profile, heap, sample_heap};
+use stagelight_profiler::{Error, Profile, allocs, heap, sample_heap};
 
 stagelight_profiler::heap_profiler!(lg_sample = 14);
 
@@ -26,6 +26,8 @@ fn what_is_sampled_is_switched_while_the_program_runs() {
     let expected = 16 << 20;
     assert!((live(&profile, "first") - expected).abs() < expected / 5, "{}", live(&profile, "first"));
     assert_eq!(live(&profile, "unseen"), 0);
+    let error = allocs().start().unwrap_err();
+    assert!(error.to_string().contains("switched off"), "not an empty profile: {error}");
 
     sample_heap(Some(14)).unwrap();
     let again = keep("again");
@@ -35,7 +37,11 @@ fn what_is_sampled_is_switched_while_the_program_runs() {
     let began = profile.stats().started;
 
     sample_heap(Some(13)).unwrap();
+    let session = allocs().start().unwrap();
     let anew = keep("anew");
+    let allocated = session.stop().unwrap();
+    assert!((live(&allocated, "anew") - expected).abs() < expected / 5, "{}", live(&allocated, "anew"));
+    assert_eq!(allocated.stats().period, 1 << 13);
     let profile = heap().run().unwrap();
     assert!((live(&profile, "anew") - expected).abs() < expected / 5, "{}", live(&profile, "anew"));
     assert_eq!((live(&profile, "first"), live(&profile, "again")), (0, 0));

@@ -8,4 +8,5 @@ fn the_reason_is_named() {
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
     #[cfg(target_os = "linux")]
     assert!(error.to_string().contains("heap_profiler!"), "{error}");
+    assert!(matches!(stagelight_profiler::allocs().run(), Err(Error::Unsupported(_))));
 }

@@ -34,6 +34,7 @@ mod status;
 /// | `/debug/pprof/block?seconds=30` | who waits for locks, for how long and for whom, as [`locks`](fn@crate::locks) does |
 /// | `/debug/pprof/mutex?seconds=30` | which holds of locks make others wait, likewise; one of the two at a time |
 /// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
+/// | `/debug/pprof/allocs?seconds=30` | what is allocated in that time, freed or not, as [`allocs`](fn@crate::allocs) does |
 /// | `/api/v1/stages` | stages and queries as JSON |
 /// | `/api/v1/queries?by=total_ns&limit=20` | queries since the last reset, by `kind=` of label, most of a column first |
 /// | `/api/v1/counters?seconds=10` | the processor's and the kernel's counters by stage and statement |
@@ -42,7 +43,7 @@ mod status;
 /// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |
 /// | `/api/v1/status` | what Stagelight does, uses and refused, as JSON |
 ///
-/// What a profile is like, of CPU, waits, wall clock, locks and heap alike:
+/// What a profile is like, of CPU, waits, wall clock, locks, heap and allocations alike:
 ///
 /// | parameter | gives |
 /// | --- | --- |

@@ -58,6 +58,17 @@ pub(super) async fn heap() -> Response {
     )
 }
 
+/// `GET /debug/pprof/allocs`
+#[cfg(feature = "heap")]
+pub(super) async fn allocs(uri: Uri) -> Response {
+    respond(take_allocs(&uri).await, "allocs")
+}
+
+#[cfg(not(feature = "heap"))]
+pub(super) async fn allocs() -> Response {
+    heap().await
+}
+
 pub(super) fn read(uri: &Uri) -> Result<Params, Error> {
     params::parse(uri.query().unwrap_or("")).map_err(Error::Invalid)
 }
@@ -141,6 +152,18 @@ async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
             blocking(move || session.stop()).await??
         }
     };
+    Ok((profile, params))
+}
+
+#[cfg(feature = "heap")]
+async fn take_allocs(uri: &Uri) -> Result<(Profile, Params), Error> {
+    let params = read(uri)?;
+    let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
+    let builder = crate::heap::allocs().duration(duration).owner(OWNER);
+    let builder = if params.lines { builder.lines() } else { builder };
+    let session = blocking(move || builder.start_bounded()).await??;
+    tokio::time::sleep(duration).await;
+    let profile = blocking(move || session.stop()).await??;
     Ok((profile, params))
 }
 

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use super::{activity, counters, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 24] = [
+const PATHS: [(&str, &str); 25] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -29,6 +29,7 @@ const PATHS: [(&str, &str); 24] = [
     ("/debug/pprof/mutex?seconds=10", "which holds of locks make others wait, as pprof"),
     ("/debug/pprof/heap", "the live heap, as pprof"),
     ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
+    ("/debug/pprof/allocs?seconds=10", "what is allocated in that time, freed or not, as pprof"),
     ("/api/v1/stages", "stages and queries as JSON"),
     ("/api/v1/counters?seconds=10", "cycles, misses, faults and switches by stage and statement, as JSON"),
     (
@@ -60,6 +61,7 @@ pub(super) fn router() -> Router {
         .route("/debug/pprof/mutex", get(profiles::mutex))
         .route("/debug/pprof/kept", get(profiles::kept))
         .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/debug/pprof/allocs", get(profiles::allocs))
         .route("/api/v1/stages", get(status::stages))
         .route("/api/v1/counters", get(counters::counters))
         .route("/api/v1/queries", get(activity::queries))

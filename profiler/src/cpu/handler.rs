@@ -6,12 +6,13 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ring::Ring;
 use super::roll::{self, Note};
 use super::switches::Stand;
 use super::{What, tasks};
+use crate::armed::Armed;
 use crate::profile::{Context, KERNEL};
 use crate::unwind::{End, Registers, thread_hint, walk};
 
@@ -54,10 +55,7 @@ pub(super) struct Given {
 /// What a handler takes at most on a core of its own: a walk of the deepest stack with cold caches.
 const LONGEST_NS: u64 = 50_000;
 
-static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(std::ptr::null_mut());
-
-/// Handlers and readers that may hold a reference to the recorder.
-static USERS: AtomicUsize = AtomicUsize::new(0);
+static RECORDER: Armed<Recorder> = Armed::new();
 
 /// Signals of ours that arrived and were to give a sample, since the process started. Each is counted once more below.
 pub(super) static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -81,40 +79,17 @@ thread_local! {
 
 /// Lets handlers write to the recorder.
 pub(super) fn arm(recorder: Box<Recorder>) {
-    RECORDER.store(Box::into_raw(recorder), Ordering::SeqCst);
+    RECORDER.arm(recorder);
 }
 
 /// Calls `look` with the recorder that is armed, if one is.
 pub(super) fn with_armed<R>(look: impl FnOnce(&Recorder) -> R) -> Option<R> {
-    struct User;
-    impl Drop for User {
-        fn drop(&mut self) {
-            USERS.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-    USERS.fetch_add(1, Ordering::SeqCst);
-    let _user = User;
-    // SAFETY: null, or a box that is not taken away while this is counted as a user.
-    unsafe { RECORDER.load(Ordering::SeqCst).as_ref() }.map(look)
+    RECORDER.with(look)
 }
 
-/// Takes the recorder away once no handler uses it, and hands it to `last_look`. If a handler did not end in a second,
-/// which would take a thread stopped in its midst, the recorder is left to it for ever.
+/// Takes the recorder away once no handler uses it, and hands it to `last_look`.
 pub(super) fn disarm(last_look: impl FnOnce(&Recorder)) {
-    let recorder = RECORDER.swap(std::ptr::null_mut(), Ordering::SeqCst);
-    // SAFETY: null, or a box that is only freed below.
-    let Some(armed) = (unsafe { recorder.as_ref() }) else { return };
-    let unused = || USERS.load(Ordering::SeqCst) == 0;
-    let mut tries = 0;
-    while !unused() && tries < 1000 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        tries += 1;
-    }
-    last_look(armed);
-    if unused() {
-        // SAFETY: it came from `Box::into_raw`; handlers that start now find null, and none is running.
-        drop(unsafe { Box::from_raw(recorder) });
-    }
+    RECORDER.disarm(last_look);
 }
 
 /// Takes a sample of the calling thread.

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::drain::{self, Cut, Gathered};
 use super::handler::{self, Recorder};
-use super::ring::Ring;
 use super::rung::{self, Trigger};
 use super::turn::Turn;
 use super::{Chosen, Counter, Totals, What};
-use super::{past, switches, tasks, thinning, walker};
+use super::{past, ring, switches, tasks, thinning, walker};
 use crate::error::Error;
 use crate::profile::{Profile, ProfileStats, RawProfile};
 use crate::unwind;
@@ -95,7 +94,7 @@ impl Session {
         let turn = Armed { _turn: turn };
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         unwind::refresh();
-        let ring = Ring::new(slots(what));
+        let ring = ring::new(slots(what));
         RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
         // Before a late signal of the last session can be taken for one of this.
         let totals_at_start = totals();

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use super::jemalloc;
+use super::{jemalloc, sampled};
 
 /// How the heap is sampled.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Active {
     pub(super) unwinder: &'static str,
     /// Why it is not ours, if it isn't.
     pub(super) own_unwinder_refused: Option<String>,
+    /// Why sampled allocations can't be counted as they are made, if they can't.
+    pub(super) allocations_told: Result<(), String>,
 }
 
 static ACTIVE: OnceLock<Result<Active, String>> = OnceLock::new();
@@ -54,6 +56,7 @@ fn activate() -> Result<Active, String> {
             since: SystemTime::now(),
             unwinder: if own.is_ok() { "framehop" } else { "libgcc" },
             own_unwinder_refused: own.err(),
+            allocations_told: sampled::test(),
         })
     }
 }
@@ -76,15 +79,11 @@ fn install_own_unwinder() -> Result<super::hook::Hook, String> {
 fn self_test(former: super::hook::Hook) -> Result<(), String> {
     use std::sync::atomic::Ordering;
 
-    // Sampled for certain but for one case in e^16; untouched, so it uses no memory.
-    let size = 16 << jemalloc_lg_sample();
     let before = super::hook::TAKEN.load(Ordering::Relaxed);
-    let mut untouched = Vec::<u8>::new();
-    if untouched.try_reserve_exact(size).is_err() {
+    if let Err(reason) = jemalloc::sample() {
         restore(former)?;
-        return Err(format!("no room for a test allocation of {size} bytes"));
+        return Err(reason);
     }
-    drop(std::hint::black_box(untouched));
     if super::hook::TAKEN.load(Ordering::Relaxed) > before {
         return Ok(());
     }
@@ -96,12 +95,6 @@ fn self_test(former: super::hook::Hook) -> Result<(), String> {
 fn restore(former: super::hook::Hook) -> Result<(), String> {
     // SAFETY: the hook that jemalloc had before.
     unsafe { jemalloc::write(c"experimental.hooks.prof_backtrace", former) }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn jemalloc_lg_sample() -> usize {
-    // SAFETY: the manual gives `size_t`.
-    unsafe { jemalloc::read::<usize>(c"prof.lg_sample") }.unwrap_or(19).min(30)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -86,9 +86,13 @@ pub fn unbias(stack: &DumpStack, interval: u64) -> [i64; 2] {
     if stack.objects == 0 || stack.bytes == 0 || interval <= 1 {
         return [stack.objects as i64, stack.bytes as i64];
     }
-    let average = stack.bytes as f64 / stack.objects as f64;
-    let scale = 1.0 / -(-average / interval as f64).exp_m1();
+    let scale = scale(stack.bytes as f64 / stack.objects as f64, interval);
     [stack.objects, stack.bytes].map(|count| (count as f64 * scale).round() as i64)
+}
+
+/// How many objects of that many bytes a sample of one stands for: the inverse of the chance that one is sampled.
+pub(super) fn scale(bytes: f64, interval: u64) -> f64 {
+    if bytes <= 0.0 || interval <= 1 { 1.0 } else { 1.0 / -(-bytes / interval as f64).exp_m1() }
 }
 
 #[cfg(test)]

@@ -63,6 +63,31 @@ pub(super) unsafe fn write<T: Copy>(name: &CStr, mut value: T) -> Result<(), Str
     if error == 0 { Ok(()) } else { Err(words(error)) }
 }
 
+/// The average bytes between samples, as a power of two.
+fn lg_sample() -> Result<usize, String> {
+    // SAFETY: the manual gives `size_t`.
+    unsafe { read::<usize>(c"prof.lg_sample") }
+}
+
+/// The average bytes between samples.
+pub(super) fn interval() -> Result<u64, String> {
+    1_u64
+        .checked_shl(lg_sample()? as u32)
+        .ok_or_else(|| "jemalloc's sampling interval is out of range".into())
+}
+
+/// Makes an allocation that is sampled for certain but for one case in e^16, frees it and gives its size, which is that of a
+/// class. It is not touched, so it uses no memory.
+pub(super) fn sample() -> Result<usize, String> {
+    let size = 16 << lg_sample().unwrap_or(19).min(30);
+    let mut untouched = Vec::<u8>::new();
+    untouched
+        .try_reserve_exact(size)
+        .map_err(|_| format!("no room for a test allocation of {size} bytes"))?;
+    drop(std::hint::black_box(untouched));
+    Ok(size)
+}
+
 /// Where jemalloc counts the bytes that the calling thread has allocated. The address holds until the thread's end.
 pub(super) fn thread_allocated() -> Option<*const u64> {
     // SAFETY: the manual gives `uint64_t *`.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::profile::{Context, Kind, Profile, ProfileStats, Raw};
 
 /// Objects and bytes by stack and context.
-type Sums = HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>;
+pub(super) type Sums = HashMap<(Box<[u64]>, (u32, u32)), [i64; 2]>;
 
 /// The live heap's sums, and what they rest on.
 pub(super) struct Live {
@@ -135,7 +135,8 @@ impl Live {
     }
 }
 
-fn finish(kind: Kind, sums: Sums, stats: ProfileStats, lines: bool) -> Profile {
+/// A profile of sums.
+pub(super) fn finish(kind: Kind, sums: Sums, stats: ProfileStats, lines: bool) -> Profile {
     let raw = sums.into_iter().map(|((stack, context), values)| Raw {
         stack,
         context: Context::of(context),

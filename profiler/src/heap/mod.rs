@@ -1,4 +1,4 @@
-//! Heap profiles: who holds the live memory, by stack and by label, from jemalloc's own sampling.
+//! Heap profiles: who holds the live memory, by stack and by label, and who allocates, from jemalloc's own sampling.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use crate::profile::Profile;
 
 #[cfg(target_os = "linux")]
 pub(crate) mod activation;
+mod allocations;
 #[cfg(target_os = "linux")]
 mod allocator_frames;
 pub mod dump;
@@ -21,13 +22,24 @@ mod live;
 mod live;
 mod pseudo_frame;
 #[cfg(target_os = "linux")]
+mod sampled;
+#[cfg(target_os = "linux")]
 mod switch;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_switch.rs"]
 mod switch;
+#[cfg(target_os = "linux")]
+mod tally;
+#[cfg(target_os = "linux")]
+mod window;
+#[cfg(not(target_os = "linux"))]
+#[path = "unsupported_window.rs"]
+mod window;
 
+pub use allocations::{AllocsBuilder, AllocsSession, allocs};
 pub(crate) use live::status;
 pub use switch::sample_heap;
+pub(crate) use window::bytes;
 
 /// Makes jemalloc the process's allocator, for C code too, and has it sample allocations from the start: one in
 /// 512 KiB on average. Write it once, in `main.rs`:

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{activation, jemalloc};
+use super::{activation, jemalloc, window};
 use crate::error::Error;
 
 /// Since when there are samples, if not since the start.
@@ -20,9 +20,11 @@ const LG_SAMPLE: std::ops::RangeInclusive<u32> = 10..=30;
 /// [`ProfileStats::started`](crate::ProfileStats::started).
 ///
 /// # Errors
-/// [`Error::Invalid`] for a rate outside 10 to 30, [`Error::Unsupported`] if the allocator does not sample, with the reason.
+/// [`Error::Invalid`] for a rate outside 10 to 30, [`Error::Unsupported`] if the allocator does not sample, with the reason, and
+/// [`Error::Busy`] while an allocation profile runs, which needs one rate for all of its time.
 pub fn sample_heap(lg_sample: Option<u32>) -> Result<(), Error> {
     activation::active().map_err(Error::Unsupported)?;
+    let _no_window = window::none_open()?;
     let refused = |what: &'static str| move |error: String| Error::Unsupported(format!("{what}: {error}"));
     let Some(lg_sample) = lg_sample else {
         // SAFETY: the manual gives `bool`.

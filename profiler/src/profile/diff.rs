@@ -91,6 +91,7 @@ impl Diff {
             Kind::Block | Kind::BlockChange => Kind::BlockChange,
             Kind::Mutex | Kind::MutexChange => Kind::MutexChange,
             Kind::Heap | Kind::HeapGrowth => Kind::HeapGrowth,
+            Kind::Allocations | Kind::AllocationsChange => Kind::AllocationsChange,
         };
         changes
     }

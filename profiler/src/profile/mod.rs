@@ -35,6 +35,9 @@ pub(crate) enum Kind {
     MutexChange,
     Heap,
     HeapGrowth,
+    #[cfg_attr(not(feature = "heap"), allow(dead_code, reason = "nobody samples the heap"))]
+    Allocations,
+    AllocationsChange,
 }
 
 /// What a value counts and in which unit, as pprof writes it.
@@ -51,6 +54,9 @@ impl Kind {
                 [("contentions", "count"), ("delay", "nanoseconds")]
             }
             Kind::Heap | Kind::HeapGrowth => [("inuse_objects", "count"), ("inuse_space", "bytes")],
+            Kind::Allocations | Kind::AllocationsChange => {
+                [("alloc_objects", "count"), ("alloc_space", "bytes")]
+            }
         }
     }
 
@@ -68,6 +74,8 @@ impl Kind {
             Kind::MutexChange => "Change of time that locks made others wait",
             Kind::Heap => "Live heap",
             Kind::HeapGrowth => "Growth of the live heap",
+            Kind::Allocations => "Allocated memory, freed or not",
+            Kind::AllocationsChange => "Change of allocated memory, freed or not",
         }
     }
 }

@@ -22,7 +22,7 @@ impl Kind {
             | Kind::BlockChange
             | Kind::Mutex
             | Kind::MutexChange => Unit::Nanoseconds,
-            Kind::Heap | Kind::HeapGrowth => Unit::Bytes,
+            Kind::Heap | Kind::HeapGrowth | Kind::Allocations | Kind::AllocationsChange => Unit::Bytes,
         }
     }
 }

@@ -1,0 +1,118 @@
+//! Allocation profiles: who allocates how much in a time, whether it is freed or not.
+
+use std::time::Duration;
+
+use super::window::Window;
+use crate::error::Error;
+use crate::profile::Profile;
+
+/// An allocation profile of the whole process: objects and bytes that were allocated within a time, **freed or not**, by the
+/// stack and the query that allocated them. What a `realloc` gives counts as a whole, as it does in a stage's allocated
+/// bytes. Needs [`heap_profiler!`](crate::heap_profiler).
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// let profile = stagelight_profiler::allocs().duration(Duration::from_secs(10)).run()?;
+/// for (statement, bytes) in profile.label_totals("statement") {
+///     println!("{statement:40} {} MiB", bytes >> 20);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`heap`](fn@crate::heap) shows who *holds* memory, this who *churns* it: what allocation costs is paid here.
+///
+/// # Cost
+/// jemalloc samples in any case; a window only counts what it samples, a fraction of a microsecond each. While it runs there is a
+/// thread, `stagelight-heap`, which wakes a hundred times a second, and a ring of 4.2 MiB. While none runs there is neither, nor
+/// a hook. What is kept of stacks has a cap of 8 MiB.
+///
+/// # What it is not
+/// It has a start: jemalloc could sum up from the process's start on (`prof_accum`), but then it never gives back what it
+/// keeps of a stack, and a long-lived process's sums say little about now. So there is no pprof file with allocated and live
+/// memory together: they are two questions, about a time and about a moment.
+pub fn allocs() -> AllocsBuilder {
+    AllocsBuilder { duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+}
+
+/// What an allocation profile shall be like.
+#[derive(Clone, Debug)]
+#[must_use = "call `run` or `start`"]
+pub struct AllocsBuilder {
+    duration: Duration,
+    owner: String,
+    lines: bool,
+}
+
+impl AllocsBuilder {
+    /// How long [`run`](Self::run) counts, 10 ms to an hour; 10 s unless told otherwise.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Who takes the profile, as others are told who come while it runs.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Reads the debug information too, as [`HeapBuilder::lines`](crate::HeapBuilder::lines) does.
+    pub fn lines(mut self) -> Self {
+        self.lines = true;
+        self
+    }
+
+    /// Counts for the duration, blocking the calling thread, and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and [`Error::Invalid`] if the duration is out of range.
+    pub fn run(self) -> Result<Profile, Error> {
+        let duration = self.duration;
+        let session = self.start_bounded()?;
+        std::thread::sleep(duration);
+        session.stop()
+    }
+
+    /// Counts until the session is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the allocator does not sample or is not to at present, with the reason; [`Error::Busy`] while another allocation
+    /// profile runs, with whose it is; [`Error::Io`] if no thread can be started. Other kinds of profile may run meanwhile.
+    pub fn start(self) -> Result<AllocsSession, Error> {
+        self.begin(None)
+    }
+
+    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
+    pub(crate) fn start_bounded(self) -> Result<AllocsSession, Error> {
+        crate::cpu::check_duration("an allocation profile", self.duration)?;
+        let duration = self.duration;
+        self.begin(Some(duration))
+    }
+
+    fn begin(self, duration: Option<Duration>) -> Result<AllocsSession, Error> {
+        Ok(AllocsSession { window: Window::open(self.owner, duration)?, lines: self.lines })
+    }
+}
+
+/// An allocation profile that is being taken. Dropping it ends it without a result.
+#[must_use = "dropping it ends the profile without a result"]
+pub struct AllocsSession {
+    window: Window,
+    lines: bool,
+}
+
+impl std::fmt::Debug for AllocsSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AllocsSession").finish_non_exhaustive()
+    }
+}
+
+impl AllocsSession {
+    /// Ends counting and gives the profile, symbolized.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if what was counted could not be gathered.
+    pub fn stop(self) -> Result<Profile, Error> {
+        self.window.finish(self.lines)
+    }
+}
