@@ -65,7 +65,8 @@
 //!
 //! # Heap
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled;
-//! [`allocs`] shows who allocates within a time, whether it is freed or not. The feature
+//! [`allocs`] shows who allocates within a time, whether it is freed or not. [`heap_metrics`] makes
+//! metrics of live memory by tenant and the other labels. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
 //! a program that wants another turns the feature off. [`sample_heap`] switches sampling off and on, and sets its rate.
 //!
@@ -131,7 +132,9 @@ pub use cpu::{
 };
 pub use error::Error;
 #[cfg(feature = "heap")]
-pub use heap::{AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, allocs, heap, sample_heap};
+pub use heap::{
+    AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, allocs, heap, heap_metrics, sample_heap,
+};
 pub use lock::{LockProfiles, LocksBuilder, LocksSession, locks};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};

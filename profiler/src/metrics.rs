@@ -4,8 +4,35 @@ use std::io::{self, Write};
 
 use stagelight::export::prometheus as text;
 
+/// Live memory by label, if it was asked for.
+#[cfg(feature = "heap")]
+fn live_memory() -> text::Families {
+    let Some(live) = crate::heap::by_label() else { return Vec::new() };
+    let by_label = |(label, values): &(&str, Vec<(String, i64)>)| {
+        let series = values.iter().map(|(value, bytes)| ((*label, value.as_str()), *bytes as f64));
+        text::gauge_by(
+            &format!("stagelight_{label}_live_bytes"),
+            &format!("Estimated bytes allocated within queries and not yet freed, by {label}."),
+            series,
+        )
+    };
+    let mut families: text::Families = live.bytes.iter().map(by_label).collect();
+    families.push(text::gauge(
+        "stagelight_heap_samples",
+        "Samples that the figures of live bytes rest on.",
+        live.samples as f64,
+    ));
+    families.push(text::gauge(
+        "stagelight_heap_age_seconds",
+        "How old the figures of live bytes are.",
+        live.age().as_secs_f64(),
+    ));
+    families
+}
+
 /// Writes all that Stagelight knows as a Prometheus exposition: the stages, the queries by label, and what
-/// recording and profiling cost and refused.
+/// recording and profiling cost and refused. Live memory by label is among it once
+/// [`heap_metrics`](crate::heap_metrics) asked for that.
 ///
 /// # Errors
 /// If writing fails.
@@ -13,7 +40,8 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
     let totals = crate::cpu::totals();
     let overhead = crate::overhead::overhead();
     let locks = crate::lock::totals();
-    let families = vec![
+    #[cfg_attr(not(feature = "heap"), expect(unused_mut))]
+    let mut families = vec![
         text::counter(
             "stagelight_cpu_samples_total",
             "Samples that were kept, over all profiles of the CPU, of waits, by the wall clock and of counters.",
@@ -53,6 +81,8 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
             overhead.percent / 100.0,
         ),
     ];
+    #[cfg(feature = "heap")]
+    families.extend(live_memory());
     text::write(&stagelight::snapshot(), families, &mut out)?;
     out.flush()
 }

@@ -203,6 +203,40 @@ fn one_window_is_open_at_a_time_and_one_that_is_dropped_is_closed() {
 }
 
 #[test]
+fn live_bytes_by_tenant_are_metrics_once_asked_for() {
+    use std::time::Duration;
+
+    let _alone = ALONE.lock().unwrap();
+    let metrics = || {
+        let mut text = Vec::new();
+        stagelight_profiler::write_metrics(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let figure = |metrics: &str, series: &str| -> Option<f64> {
+        metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    };
+    assert!(!metrics().contains("live_bytes"));
+    assert!(stagelight_profiler::heap_metrics(Duration::from_millis(1)).is_err());
+    stagelight_profiler::heap_metrics(Duration::from_secs(3600)).unwrap();
+    let mut seed = 5;
+    let hoard = fill("hoards", 100 << 20, 100, &mut seed);
+    let truth = hoard.iter().map(Piece::usable).sum::<u64>() as f64;
+    let text = metrics();
+    let series = "stagelight_tenant_live_bytes{tenant=\"hoards\"}";
+    let live = figure(&text, series).unwrap();
+    let error = 3.0 / (truth / (128 << 10) as f64).sqrt();
+    assert!((live - truth).abs() <= truth * error, "{live} for {truth}");
+    assert!(figure(&text, "stagelight_heap_samples").unwrap() >= truth / (160 << 10) as f64, "{text}");
+    drop(hoard);
+    let later = metrics();
+    assert_eq!(figure(&later, series), Some(live), "within the hour nobody looks again");
+    let age = |text| figure(text, "stagelight_heap_age_seconds").unwrap();
+    assert!(age(&later) > age(&text));
+    stagelight_profiler::heap_metrics(Duration::from_secs(1)).unwrap();
+    assert!(figure(&metrics(), series).unwrap_or(0.0) < live / 10.0);
+}
+
+#[test]
 fn a_stage_knows_its_allocated_bytes() {
     #[stage(name = "alloc.outer")]
     fn outer() {

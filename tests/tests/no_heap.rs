@@ -9,4 +9,6 @@ fn the_reason_is_named() {
     #[cfg(target_os = "linux")]
     assert!(error.to_string().contains("heap_profiler!"), "{error}");
     assert!(matches!(stagelight_profiler::allocs().run(), Err(Error::Unsupported(_))));
+    let metrics = stagelight_profiler::heap_metrics(std::time::Duration::from_secs(60));
+    assert!(matches!(metrics, Err(Error::Unsupported(_))));
 }

@@ -4,18 +4,25 @@ use std::process;
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use stagelight::export::{json as stages_json, prometheus};
 
+use super::profiles::{blocking, refuse};
+use crate::error::Error;
+
 /// `GET /metrics`
 pub(super) async fn metrics() -> Response {
-    let mut body = Vec::new();
-    match crate::metrics::write_metrics(&mut body) {
-        Ok(()) => ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], body).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    // Live memory among them takes a look at the heap.
+    let written = blocking(|| {
+        let mut body = Vec::new();
+        crate::metrics::write_metrics(&mut body).map(|()| body)
+    });
+    let written = written.await.and_then(|body| body.map_err(|error| Error::Io("no metrics".into(), error)));
+    match written {
+        Ok(body) => ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], body).into_response(),
+        Err(error) => refuse(&error),
     }
 }
 

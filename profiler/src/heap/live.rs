@@ -118,6 +118,15 @@ impl Live {
         finish(Kind::HeapGrowth, self.sums, stats, lines)
     }
 
+    /// The samples it rests on, and bytes by stage and label set.
+    pub(super) fn by_context(self) -> (u64, HashMap<(u32, u32), i64>) {
+        let mut bytes = HashMap::new();
+        for ((_, context), values) in self.sums {
+            *bytes.entry(context).or_default() += values[1];
+        }
+        (self.samples, bytes)
+    }
+
     fn stats(&self, started: SystemTime) -> ProfileStats {
         ProfileStats {
             rung: format!("jemalloc with {}", self.active.unwinder),

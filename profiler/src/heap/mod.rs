@@ -10,6 +10,7 @@ pub(crate) mod activation;
 mod allocations;
 #[cfg(target_os = "linux")]
 mod allocator_frames;
+mod by_label;
 pub mod dump;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hook;
@@ -37,6 +38,8 @@ mod window;
 mod window;
 
 pub use allocations::{AllocsBuilder, AllocsSession, allocs};
+pub(crate) use by_label::by_label;
+pub use by_label::heap_metrics;
 pub(crate) use live::status;
 pub use switch::sample_heap;
 pub(crate) use window::bytes;

@@ -16,6 +16,10 @@ impl Live {
         match self {}
     }
 
+    pub(super) fn by_context(self) -> (u64, std::collections::HashMap<(u32, u32), i64>) {
+        match self {}
+    }
+
     pub(super) fn growth_since(self, _before: Live, _started: SystemTime, _lines: bool) -> Profile {
         match self {}
     }

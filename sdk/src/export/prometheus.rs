@@ -197,11 +197,26 @@ pub(super) fn family(
 /// A family of one gauge without labels.
 #[must_use]
 pub fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, [gauge_metric(Vec::new(), value)])
+}
+
+/// A family of gauges that differ in one label: its name and value, and what the gauge stands at.
+#[must_use]
+pub fn gauge_by<'a>(
+    name: &str,
+    help: &str,
+    series: impl IntoIterator<Item = ((&'a str, &'a str), f64)>,
+) -> MetricFamily {
+    let series = series.into_iter().map(|((label, value), at)| gauge_metric(vec![pair(label, value)], at));
+    family(name, help, MetricType::GAUGE, series)
+}
+
+fn gauge_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
-    let mut metric = Metric::default();
+    let mut metric = Metric::from_label(labels);
     metric.set_gauge(gauge);
-    family(name, help, MetricType::GAUGE, [metric])
+    metric
 }
 
 pub(super) fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
