@@ -100,6 +100,11 @@ fn live_bytes_by_tenant_are_within_sampling_error() {
     }
 
     let mut folded = Vec::new();
+    let with_lines = stagelight_profiler::heap().lines().run().unwrap();
+    with_lines.filter("tenant", "all").write_folded(&mut folded).unwrap();
+    let text = std::mem::take(&mut folded);
+    let text = String::from_utf8(text).unwrap();
+    assert!(!text.contains("prof_backtrace") && text.contains("heap::fill"), "the same with lines: {text}");
     profile.by_label("tenant").write_folded(&mut folded).unwrap();
     let folded = String::from_utf8(folded).unwrap();
     let own: Vec<&str> = folded.lines().filter(|line| line.starts_with("tenant: all;")).collect();

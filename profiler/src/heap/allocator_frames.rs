@@ -41,12 +41,12 @@ const NAMES: &[&str] = &[
     "operator new(unsigned long)",
 ];
 
+/// By the function that the address lies in: what was inlined into it has a bare name, and is the allocator's if it is.
 fn is_allocators(location: &Location) -> bool {
-    location
-        .frames
-        .iter()
-        .map(|frame| frame.function.as_str())
-        .all(|name| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    location.frames.last().is_some_and(|frame| {
+        let name = frame.function.as_str();
+        NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
 }
 
 /// Trims all stacks of a profile. A stack of nothing else keeps its outermost frame.

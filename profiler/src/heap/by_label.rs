@@ -17,7 +17,7 @@ pub(crate) struct ByLabel {
     at: Instant,
     /// Samples that the figures rest on.
     pub(crate) samples: u64,
-    /// Label, and bytes by its value.
+    /// Label, and bytes by its value, most first.
     pub(crate) bytes: Vec<(&'static str, Vec<(String, i64)>)>,
 }
 
@@ -89,6 +89,10 @@ fn look() -> Result<ByLabel, Error> {
     }
     // A label that no query gave says nothing.
     let told = TOLD.into_iter().zip(sums).filter(|(_, sums)| sums.keys().any(|value| !value.is_empty()));
-    let bytes = told.map(|(label, sums)| (label, sums.into_iter().collect()));
+    let bytes = told.map(|(label, sums)| {
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        (label, sums)
+    });
     Ok(ByLabel { at: Instant::now(), samples, bytes: bytes.collect() })
 }
