@@ -157,6 +157,10 @@ fn readers_wait_for_writers_and_writers_for_readers() {
     assert!(lock.try_write_for(Duration::from_millis(1)).is_none());
     drop(reader);
     assert!(lock.try_write().is_some());
+    let upgradable = lock.upgradable_read();
+    assert!(lock.try_upgradable_read().is_none() && lock.try_read().is_some());
+    *stagelight_profiler::lock::RwLockUpgradableReadGuard::upgrade(upgradable) += 1;
+    assert_eq!(*lock.read_recursive(), 11);
 }
 
 #[test]
@@ -185,8 +189,8 @@ fn a_condition_variable_wakes_its_waiters_and_their_waits_are_nobodys_doing() {
         waiters.into_iter().map(|waiter| waiter.join().unwrap()).sum::<u64>()
     });
     let timed_out = ready.wait_for(&mut lock.lock(), Duration::from_millis(1)).timed_out();
-    assert!(timed_out && !ready.wait_while_for(&mut lock.lock(), |count| *count > 0, HOLD));
-    assert!(ready.wait_while_for(&mut lock.lock(), |_| true, Duration::from_millis(1)));
+    assert!(timed_out && !ready.wait_while_for(&mut lock.lock(), |count| *count > 0, HOLD).timed_out());
+    assert!(ready.wait_while_for(&mut lock.lock(), |_| true, Duration::from_millis(1)).timed_out());
     let LockProfiles { block, mutex, .. } = session.stop().unwrap();
     let condvar = block.filter("state", "condvar");
     assert_near("notifications", total(&condvar, "tenant", "waiter"), waited);

@@ -3,15 +3,25 @@
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use parking_lot::WaitTimeoutResult;
-
 use super::mutex::MutexGuard;
 use super::wait::Wait;
+
+/// Whether a wait that had an end came to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether it did.
+    #[must_use]
+    pub fn timed_out(self) -> bool {
+        self.0
+    }
+}
 
 /// A drop-in for `parking_lot::Condvar`, on [`Mutex`](super::Mutex).
 ///
 /// A wait for a notification has the label `state` `condvar`, ends once the mutex is locked again, and is nobody's doing: no holder is
-/// named.
+/// named. While waits are recorded its stack is taken before the mutex is unlocked, which takes some microseconds.
 #[derive(Debug, Default)]
 pub struct Condvar {
     inner: parking_lot::Condvar,
@@ -53,7 +63,7 @@ impl Condvar {
         guard: &mut MutexGuard<'_, T>,
         timeout: Instant,
     ) -> WaitTimeoutResult {
-        unlocked(guard, |guard| self.inner.wait_until(guard, timeout))
+        WaitTimeoutResult(unlocked(guard, |guard| self.inner.wait_until(guard, timeout).timed_out()))
     }
 
     /// The same for that long at most.
@@ -61,7 +71,7 @@ impl Condvar {
     /// # Panics
     /// As [`wait`](Self::wait).
     pub fn wait_for<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> WaitTimeoutResult {
-        unlocked(guard, |guard| self.inner.wait_for(guard, timeout))
+        WaitTimeoutResult(unlocked(guard, |guard| self.inner.wait_for(guard, timeout).timed_out()))
     }
 
     /// Waits while a condition holds.
@@ -78,31 +88,42 @@ impl Condvar {
         }
     }
 
-    /// Waits while a condition holds, for that long at most. It has timed out if the condition still holds.
+    /// The same until a moment at the latest. If that comes first, it has timed out, whatever the condition is then.
+    ///
+    /// # Panics
+    /// As [`wait_while`](Self::wait_while).
+    pub fn wait_while_until<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+        timeout: Instant,
+    ) -> WaitTimeoutResult {
+        while condition(guard) {
+            if self.wait_until(guard, timeout).timed_out() {
+                return WaitTimeoutResult(true);
+            }
+        }
+        WaitTimeoutResult(false)
+    }
+
+    /// The same for that long at most.
     ///
     /// # Panics
     /// As [`wait_while`](Self::wait_while).
     pub fn wait_while_for<T: ?Sized>(
         &self,
         guard: &mut MutexGuard<'_, T>,
-        mut condition: impl FnMut(&mut T) -> bool,
+        condition: impl FnMut(&mut T) -> bool,
         timeout: Duration,
-    ) -> bool {
-        // One that is too far for the clock never comes.
-        let deadline = Instant::now().checked_add(timeout);
-        while condition(guard) {
-            let timed_out = match deadline {
-                Some(deadline) => self.wait_until(guard, deadline).timed_out(),
-                None => {
-                    self.wait(guard);
-                    false
-                }
-            };
-            if timed_out {
-                return condition(guard);
+    ) -> WaitTimeoutResult {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.wait_while_until(guard, condition, deadline),
+            // One that is too far for the clock never comes.
+            None => {
+                self.wait_while(guard, condition);
+                WaitTimeoutResult(false)
             }
         }
-        false
     }
 }
 

@@ -69,10 +69,9 @@ mod session;
 mod switch;
 mod wait;
 
-pub use condvar::Condvar;
+pub use condvar::{Condvar, WaitTimeoutResult};
 pub use holder::{Holder, Release};
 pub use mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex};
-pub use parking_lot::WaitTimeoutResult;
 pub use rw_lock::{
     MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard,
     RwLockUpgradableReadGuard, RwLockWriteGuard,

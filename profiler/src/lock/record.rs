@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::switch::Session;
+use super::switch::{self, Session};
 use crate::profile::{Context, Raw, State};
 
 /// From how long a wait on every one is recorded, in nanoseconds: what it costs to record one is well below.
@@ -186,6 +186,9 @@ fn find(session: Session, of: Of, state: u8, held_by: (u16, u32)) -> Option<Entr
         return None;
     }
     let _recording = Recording;
+    if switch::session() != Some(session) {
+        return None;
+    }
     let mut context = Context::default();
     let sampled = stagelight::__private::sampled(&mut context.path);
     context.depth = sampled.depth as u16;

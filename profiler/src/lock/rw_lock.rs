@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lock_api::RawRwLock as _;
+use lock_api::{RawRwLock as _, RawRwLockRecursive as _, RawRwLockUpgrade as _};
 
 use super::holder::Holder;
 use super::wait::contended;
@@ -223,5 +223,52 @@ unsafe impl lock_api::RawRwLockUpgradeDowngrade for RawRwLock {
     unsafe fn downgrade_to_upgradable(&self) {
         // SAFETY: the caller's promise is the same.
         self.release(|inner| unsafe { inner.downgrade_to_upgradable() });
+    }
+}
+
+// SAFETY: as above.
+unsafe impl lock_api::RawRwLockRecursiveTimed for RawRwLock {
+    fn try_lock_shared_recursive_for(&self, timeout: Duration) -> bool {
+        let lock = || self.inner.try_lock_shared_recursive_for(timeout);
+        self.take(|| self.inner.try_lock_shared_recursive(), lock)
+    }
+
+    fn try_lock_shared_recursive_until(&self, timeout: Instant) -> bool {
+        let lock = || self.inner.try_lock_shared_recursive_until(timeout);
+        self.take(|| self.inner.try_lock_shared_recursive(), lock)
+    }
+}
+
+// SAFETY: as above.
+unsafe impl lock_api::RawRwLockUpgradeFair for RawRwLock {
+    #[inline]
+    unsafe fn unlock_upgradable_fair(&self) {
+        // SAFETY: the caller's promise is the same.
+        self.release(|inner| unsafe { inner.unlock_upgradable_fair() });
+    }
+}
+
+// SAFETY: as above.
+unsafe impl lock_api::RawRwLockUpgradeTimed for RawRwLock {
+    fn try_lock_upgradable_for(&self, timeout: Duration) -> bool {
+        self.take(|| self.inner.try_lock_upgradable(), || self.inner.try_lock_upgradable_for(timeout))
+    }
+
+    fn try_lock_upgradable_until(&self, timeout: Instant) -> bool {
+        self.take(|| self.inner.try_lock_upgradable(), || self.inner.try_lock_upgradable_until(timeout))
+    }
+
+    unsafe fn try_upgrade_for(&self, timeout: Duration) -> bool {
+        // SAFETY: the caller's promise is the same for both, of which the first changes nothing where it fails.
+        let try_upgrade = || unsafe { self.inner.try_upgrade() };
+        // SAFETY: as above.
+        self.take(try_upgrade, || unsafe { self.inner.try_upgrade_for(timeout) })
+    }
+
+    unsafe fn try_upgrade_until(&self, timeout: Instant) -> bool {
+        // SAFETY: as in `try_upgrade_for`.
+        let try_upgrade = || unsafe { self.inner.try_upgrade() };
+        // SAFETY: as above.
+        self.take(try_upgrade, || unsafe { self.inner.try_upgrade_until(timeout) })
     }
 }
