@@ -38,7 +38,8 @@ pub(super) struct Counts<T> {
     pub(super) holds: T,
     /// Of both: those whose stack reaches the thread's start.
     pub(super) complete: [T; 2],
-    pub(super) thinned: T,
+    /// Of both: short ones that others stand for.
+    pub(super) thinned: [T; 2],
     pub(super) busy: T,
     pub(super) nested: T,
     pub(super) stack_cap: T,
@@ -49,7 +50,7 @@ static COUNTS: Counts<AtomicU64> = Counts {
     waits: AtomicU64::new(0),
     holds: AtomicU64::new(0),
     complete: [AtomicU64::new(0), AtomicU64::new(0)],
-    thinned: AtomicU64::new(0),
+    thinned: [AtomicU64::new(0), AtomicU64::new(0)],
     busy: AtomicU64::new(0),
     nested: AtomicU64::new(0),
     stack_cap: AtomicU64::new(0),
@@ -63,7 +64,7 @@ pub(super) fn counts() -> Counts<u64> {
         waits: read(&COUNTS.waits),
         holds: read(&COUNTS.holds),
         complete: [read(&COUNTS.complete[0]), read(&COUNTS.complete[1])],
-        thinned: read(&COUNTS.thinned),
+        thinned: [read(&COUNTS.thinned[0]), read(&COUNTS.thinned[1])],
         busy: read(&COUNTS.busy),
         nested: read(&COUNTS.nested),
         stack_cap: read(&COUNTS.stack_cap),
@@ -140,15 +141,17 @@ pub(super) fn kept(entry: &Sums, count: u64, ns: u64) {
 
 /// Counts a hold of the calling thread that made others wait, and has ended.
 pub(super) fn made_wait(session: Session, held_by: (u16, u32), waited_ns: u64) {
+    // While one is about to wake up, another may take and release the lock many times.
+    let Some((times, ns)) = weight(Of::Hold, waited_ns, switch::now()) else { return };
     let Some(entry) = find(session, Of::Hold, 0, held_by) else { return };
-    entry.count.fetch_add(1, Ordering::Relaxed);
-    entry.ns.fetch_add(waited_ns, Ordering::Relaxed);
+    entry.count.fetch_add(times, Ordering::Relaxed);
+    entry.ns.fetch_add(ns, Ordering::Relaxed);
     count(&COUNTS.holds);
 }
 
-/// For how many waits and nanoseconds a wait of that length stands, if it is to be recorded: a short one is in proportion to its
-/// length. `None` if others shall stand for it. `salt` is any number that differs.
-pub(super) fn weight(waited: u64, salt: u64) -> Option<(u64, u64)> {
+/// For how many waits, or holds, and nanoseconds one of that length stands, if it is to be recorded: a short one is in proportion to
+/// its length. `None` if others shall stand for it. `salt` is any number that differs.
+pub(super) fn weight(of: Of, waited: u64, salt: u64) -> Option<(u64, u64)> {
     if waited >= MIN_WAIT_NS {
         return Some((1, waited));
     }
@@ -160,7 +163,7 @@ pub(super) fn weight(waited: u64, salt: u64) -> Option<(u64, u64)> {
     if random % MIN_WAIT_NS < waited {
         return Some(((MIN_WAIT_NS + waited / 2) / waited, MIN_WAIT_NS));
     }
-    count(&COUNTS.thinned);
+    count(&COUNTS.thinned[of as usize]);
     None
 }
 
@@ -282,13 +285,13 @@ mod tests {
     fn short_waits_weigh_for_those_that_are_left_out() {
         for waited in [100, 1_000, 5_000, 9_999] {
             const TIMES: u64 = 200_000;
-            let taken = (0..TIMES).filter_map(|salt| weight(waited, salt));
+            let taken = (0..TIMES).filter_map(|salt| weight(Of::Wait, waited, salt));
             let (count, ns) = taken.fold((0, 0), |sum, (count, ns)| (sum.0 + count, sum.1 + ns));
             for (sum, truth) in [(count, TIMES), (ns, TIMES * waited)] {
                 assert!((sum as f64 / truth as f64 - 1.0).abs() < 0.15, "{waited}: {sum} of {truth}");
             }
         }
-        assert_eq!(weight(MIN_WAIT_NS, 0), Some((1, MIN_WAIT_NS)));
+        assert_eq!(weight(Of::Wait, MIN_WAIT_NS, 0), Some((1, MIN_WAIT_NS)));
     }
 
     #[test]

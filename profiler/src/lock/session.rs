@@ -156,13 +156,13 @@ impl LocksSession {
         let [waits, holds] = record::close();
         let (counts, before) = (record::counts(), &self.before);
         let cpu_time = crate::overhead::process_cpu_time().saturating_sub(self.cpu_start);
-        let stats = |samples, complete: usize, thinned| ProfileStats {
+        let stats = |samples, of: record::Of| ProfileStats {
             rung: "locks".into(),
             rung_limits: "of the locks and waits that tell of themselves".into(),
             rungs_refused: Vec::new(),
             samples,
-            complete_stacks: counts.complete[complete] - before.complete[complete],
-            thinned,
+            complete_stacks: counts.complete[of as usize] - before.complete[of as usize],
+            thinned: counts.thinned[of as usize] - before.thinned[of as usize],
             dropped: vec![
                 ("busy", counts.busy - before.busy),
                 ("nested", counts.nested - before.nested),
@@ -174,9 +174,8 @@ impl LocksSession {
             duration: self.start.elapsed(),
             period: record::MIN_WAIT_NS as i64,
         };
-        let thinned = counts.thinned - before.thinned;
-        let block = stats(counts.waits - before.waits, record::Of::Wait as usize, thinned);
-        let mutex = stats(counts.holds - before.holds, record::Of::Hold as usize, 0);
+        let block = stats(counts.waits - before.waits, record::Of::Wait);
+        let mutex = stats(counts.holds - before.holds, record::Of::Hold);
         [RawProfile { raw: waits, stats: block }, RawProfile { raw: holds, stats: mutex }]
     }
 }
