@@ -22,7 +22,7 @@ use crate::profile::Profile;
 /// [`heap`](fn@crate::heap) shows who *holds* memory, this who *churns* it: what allocation costs is paid here.
 ///
 /// # Cost
-/// jemalloc samples in any case; a window only counts what it samples, a fraction of a microsecond each. While it runs there is a
+/// jemalloc samples in any case; a window only counts what it samples, up to about a microsecond each. While it runs there is a
 /// thread, `stagelight-heap`, which wakes a hundred times a second, and a ring of 4.2 MiB. While none runs there is neither, nor
 /// a hook. What is kept of stacks has a cap of 8 MiB.
 ///
