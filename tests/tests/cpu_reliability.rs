@@ -168,7 +168,7 @@ fn threads_that_block_the_signals_are_counted_and_weigh_right_once_they_let_them
     let next = cpu().hz(499).start().unwrap();
     burn_for("next", 200_000_000);
     let next = next.stop().unwrap();
-    assert!((0.9..=1.1).contains(&weighed(&next, "next", 200_000_000)), "{:?}", next.stats());
+    assert!((0.8..=1.2).contains(&weighed(&next, "next", 200_000_000)), "{:?}", next.stats());
 }
 
 /// What the host's handler of a signal saw.
@@ -263,7 +263,7 @@ fn a_hosts_handlers_get_their_signals_under_their_masks_and_flags() {
     assert_eq!(now() & (bit(libc::SIGUSR2) | bit(signal)), 0, "and is gone afterwards");
     burn_for("host", 200_000_000);
     let profile = session.stop().unwrap();
-    assert!((0.9..=1.1).contains(&weighed(&profile, "host", 200_000_000)), "{:?}", profile.stats());
+    assert!((0.8..=1.2).contains(&weighed(&profile, "host", 200_000_000)), "{:?}", profile.stats());
     raise();
     assert_eq!(SEEN.load(Ordering::Relaxed), 2, "no sample is taken for the host's, and no signal is lost");
 }
@@ -308,7 +308,7 @@ fn few_descriptors_and_few_pending_signals_lead_to_a_lower_rung() {
         burn_for("limited", 300_000_000);
         let profile = session.stop().unwrap();
         let stats = profile.stats();
-        assert!((0.9..=1.1).contains(&weighed(&profile, "limited", 300_000_000)), "{stats:?}");
+        assert!((0.8..=1.2).contains(&weighed(&profile, "limited", 300_000_000)), "{stats:?}");
         assert_eq!(dropped(&profile, "threads_missed"), 0);
         if !stats.rung.starts_with("perf") {
             assert!(stats.rungs_refused[0].contains("RLIMIT_NOFILE"), "{stats:?}");
@@ -361,7 +361,7 @@ fn every_rung_works_for_a_user_without_privileges() {
         let stats = profile.stats();
         eprintln!("unprivileged: {}", stats.rung);
         assert!(stats.rung.starts_with(&std::env::var("STAGELIGHT_CPU_RUNG").unwrap()), "{stats:?}");
-        assert!((0.9..=1.1).contains(&weighed(&profile, "nobody", 300_000_000)), "{stats:?}");
+        assert!((0.8..=1.2).contains(&weighed(&profile, "nobody", 300_000_000)), "{stats:?}");
         return;
     }
     // SAFETY: geteuid has no preconditions.
