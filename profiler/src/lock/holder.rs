@@ -159,7 +159,7 @@ impl Holder {
     }
 }
 
-/// A hold that is ending. Dropping it records whom it made wait, if it did, with the stack: some 0.8 µs, and more if that is deep. It doesn't refer to the lock, which may be
+/// A hold that is ending. Dropping it records whom it made wait, if it did, with the stack: about 1 µs, and more if that is deep. It doesn't refer to the lock, which may be
 /// gone by then.
 #[must_use = "drop it once the lock is released"]
 #[derive(Debug)]

@@ -50,7 +50,7 @@
 //! | | not recording | recording |
 //! | --- | --- | --- |
 //! | lock and unlock, uncontended | two loads | two loads, a store, and the loads of stage and labels; no clock: 1 ns more than `parking_lot`'s 9.5 ns, and half a nanosecond more while not recording |
-//! | a wait | nothing | two clock reads; from a microsecond on the stack too, some 0.8 µs and more if it is deep, taken before the thread sleeps |
+//! | a wait | nothing | two clock reads; from a microsecond on the stack too, about 1 µs and more if it is deep, taken before the thread sleeps |
 //! | a hold that made others wait | nothing | a clock read, and as much for the stack after the lock was released |
 //! | memory | 24 bytes a lock | at most some 20 MiB while it runs |
 //!

@@ -17,7 +17,7 @@ use crate::profile::State;
 /// # assert_eq!(next, Ok(7));
 /// ```
 ///
-/// Costs a load, and while waits are recorded, about 0.8 µs before it blocks, more where the stack is deep. A panic within is a wait's end too.
+/// Costs a load, and while waits are recorded, about 1 µs before it blocks, more where the stack is deep. A panic within is a wait's end too.
 pub fn waiting<R>(blocking: impl FnOnce() -> R) -> R {
     let _wait = Wait::begin(None);
     blocking()
@@ -25,7 +25,7 @@ pub fn waiting<R>(blocking: impl FnOnce() -> R) -> R {
 
 /// A wait that lasts until this is dropped: for locks of your own. [`Holder`] has an example.
 ///
-/// It costs a load, and while waits are recorded, about 0.8 µs, more where the stack is deep, nearly all of it as it begins.
+/// It costs a load, and while waits are recorded, about 1 µs, more where the stack is deep, nearly all of it as it begins.
 #[must_use = "the wait ends when this is dropped"]
 #[derive(Debug)]
 pub struct Wait<'a> {
