@@ -120,6 +120,8 @@ mod profile;
 mod render;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", feature = "heap")))]
 mod ring;
+mod running;
+mod settings;
 mod symbolize;
 mod unwind;
 

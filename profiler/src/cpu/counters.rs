@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{What, check_duration, session};
+use super::{What, session};
 use crate::error::Error;
 use crate::profile::{self, Context, LABELS, Raw, RawProfile};
+use crate::settings::{self, Settings};
 
 /// A look at the counters of the whole process: cycles, instructions, cache and branch misses where the hardware offers
 /// them, and page faults, major faults, context switches, migrations and CPU time everywhere, by stage and by statement.
@@ -33,40 +34,18 @@ use crate::profile::{self, Context, LABELS, Raw, RawProfile};
 /// Linux 6.1 and perf events. Without `CAP_PERFMON` and with `kernel.perf_event_paranoid` at 2, counters see user code alone, and
 /// context switches and migrations are absent.
 pub fn counters() -> CountersBuilder {
-    CountersBuilder { duration: Duration::from_secs(10), owner: "the program".into() }
+    CountersBuilder { settings: Settings::default() }
 }
 
 /// What a look at the counters shall be like.
 #[derive(Clone, Debug)]
 #[must_use = "call `run` or `start`"]
 pub struct CountersBuilder {
-    duration: Duration,
-    owner: String,
+    settings: Settings,
 }
 
 impl CountersBuilder {
-    /// How long [`run`](Self::run) counts, 10 ms to an hour; 10 s unless told otherwise.
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// Who looks, as others are told who come meanwhile.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// Counts for the duration, blocking the calling thread.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and if the duration is out of range.
-    pub fn run(self) -> Result<Counters, Error> {
-        let duration = self.duration;
-        let session = self.start_bounded()?;
-        std::thread::sleep(duration);
-        session.stop()
-    }
+    settings::methods!("a look at the counters" => CountersSession => Counters);
 
     /// Counts until the session is stopped.
     ///
@@ -74,13 +53,11 @@ impl CountersBuilder {
     /// [`Error::Busy`] while another profile runs, be it of the CPU, off the CPU, by the wall clock or of counters, and
     /// [`Error::Refused`] if no counter at all can be had.
     pub fn start(self) -> Result<CountersSession, Error> {
-        session::Session::start(What::Counters, None, self.owner).map(CountersSession)
+        self.begin(None)
     }
 
-    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
-    pub(crate) fn start_bounded(self) -> Result<CountersSession, Error> {
-        check_duration("a look at the counters", self.duration)?;
-        session::Session::start(What::Counters, Some(self.duration), self.owner).map(CountersSession)
+    fn begin(self, duration: Option<Duration>) -> Result<CountersSession, Error> {
+        session::Session::start(What::Counters, duration, self.settings.owner).map(CountersSession)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::profile::{Kind, Profile};
+use crate::settings::{self, Settings};
 
 mod continuous;
 mod counters;
@@ -175,7 +176,7 @@ pub const DURATION: std::ops::RangeInclusive<Duration> =
 /// Each sample stands for the CPU time that its thread used since the one before. At 99 Hz the profile costs
 /// the process about 0.1 % while it runs, and nothing at all while none runs.
 pub fn cpu() -> CpuBuilder {
-    CpuBuilder { hz: 99, duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+    CpuBuilder { hz: 99, settings: Settings::default() }
 }
 
 /// What a CPU profile shall be like.
@@ -183,9 +184,7 @@ pub fn cpu() -> CpuBuilder {
 #[must_use = "call `run` or `start`"]
 pub struct CpuBuilder {
     hz: u32,
-    duration: Duration,
-    owner: String,
-    lines: bool,
+    settings: Settings,
 }
 
 impl CpuBuilder {
@@ -196,35 +195,8 @@ impl CpuBuilder {
         self
     }
 
-    /// How long [`run`](Self::run) samples, 10 ms to an hour; 10 s unless told otherwise.
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// Who takes the profile, as others are told who come while it runs.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// Reads the debug information too, where there is any: files, lines, and functions that were inlined as frames of
-    /// their own. Names alone, the default, take half the time.
-    pub fn lines(mut self) -> Self {
-        self.lines = true;
-        self
-    }
-
-    /// Samples for the duration, blocking the calling thread, and gives the profile, symbolized.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and if the duration is out of range.
-    pub fn run(self) -> Result<Profile, Error> {
-        let duration = self.duration;
-        let session = self.start_bounded()?;
-        std::thread::sleep(duration);
-        session.stop()
-    }
+    settings::methods!("a CPU profile" => CpuSession => Profile);
+    settings::lines_method!();
 
     /// Samples until the session is stopped.
     ///
@@ -236,17 +208,10 @@ impl CpuBuilder {
         self.begin(None)
     }
 
-    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
-    pub(crate) fn start_bounded(self) -> Result<CpuSession, Error> {
-        check_duration("a CPU profile", self.duration)?;
-        let duration = self.duration;
-        self.begin(Some(duration))
-    }
-
     fn begin(self, duration: Option<Duration>) -> Result<CpuSession, Error> {
         check_hz("a CPU profile", self.hz)?;
-        let session = session::Session::start(What::Cpu { hz: self.hz }, duration, self.owner)?;
-        Ok(CpuSession { session, lines: self.lines })
+        let session = session::Session::start(What::Cpu { hz: self.hz }, duration, self.settings.owner)?;
+        Ok(CpuSession { session, lines: self.settings.lines })
     }
 }
 

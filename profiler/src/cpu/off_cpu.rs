@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{What, check_duration, session};
+use super::{What, session};
 use crate::error::Error;
 use crate::profile::Profile;
+use crate::settings::{self, Settings};
 
 /// From how long a wait on every one may be asked to be sampled.
 const MIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
@@ -40,12 +41,7 @@ const MIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 /// Linux 6.1, and perf events of the kernel: `CAP_PERFMON`, or `kernel.perf_event_paranoid` at 1 or less. Where that is refused,
 /// [`wall`](fn@crate::wall) needs no permission.
 pub fn off_cpu() -> OffCpuBuilder {
-    OffCpuBuilder {
-        min_wait: Duration::from_micros(10),
-        duration: Duration::from_secs(10),
-        owner: "the program".into(),
-        lines: false,
-    }
+    OffCpuBuilder { min_wait: Duration::from_micros(10), settings: Settings::default() }
 }
 
 /// What an off-CPU profile shall be like.
@@ -53,9 +49,7 @@ pub fn off_cpu() -> OffCpuBuilder {
 #[must_use = "call `run` or `start`"]
 pub struct OffCpuBuilder {
     min_wait: Duration,
-    duration: Duration,
-    owner: String,
-    lines: bool,
+    settings: Settings,
 }
 
 impl OffCpuBuilder {
@@ -66,34 +60,8 @@ impl OffCpuBuilder {
         self
     }
 
-    /// How long [`run`](Self::run) samples, 10 ms to an hour; 10 s unless told otherwise.
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// Who takes the profile, as others are told who come while it runs.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// Reads the debug information too, as [`CpuBuilder::lines`](crate::CpuBuilder::lines) does.
-    pub fn lines(mut self) -> Self {
-        self.lines = true;
-        self
-    }
-
-    /// Samples for the duration, blocking the calling thread, and gives the profile, symbolized.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and if the duration is out of range.
-    pub fn run(self) -> Result<Profile, Error> {
-        let duration = self.duration;
-        let session = self.start_bounded()?;
-        std::thread::sleep(duration);
-        session.stop()
-    }
+    settings::methods!("an off-CPU profile" => OffCpuSession => Profile);
+    settings::lines_method!();
 
     /// Samples until the session is stopped.
     ///
@@ -103,13 +71,6 @@ impl OffCpuBuilder {
     /// permission that is missing.
     pub fn start(self) -> Result<OffCpuSession, Error> {
         self.begin(None)
-    }
-
-    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
-    pub(crate) fn start_bounded(self) -> Result<OffCpuSession, Error> {
-        check_duration("an off-CPU profile", self.duration)?;
-        let duration = self.duration;
-        self.begin(Some(duration))
     }
 
     fn begin(self, duration: Option<Duration>) -> Result<OffCpuSession, Error> {
@@ -122,8 +83,8 @@ impl OffCpuBuilder {
             )));
         }
         let what = What::OffCpu { min_wait: self.min_wait };
-        let session = session::Session::start(what, duration, self.owner)?;
-        Ok(OffCpuSession { session, lines: self.lines })
+        let session = session::Session::start(what, duration, self.settings.owner)?;
+        Ok(OffCpuSession { session, lines: self.settings.lines })
     }
 }
 

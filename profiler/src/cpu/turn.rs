@@ -2,23 +2,21 @@
 //! continuously steps aside for those that are asked for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Error;
+use crate::running::Running;
 
 /// Who samples at present.
-struct Running {
-    /// As sentences name it.
-    what: &'static str,
-    owner: String,
-    until: Option<Instant>,
+struct Sampling {
+    running: Running,
     /// Asks it to end its turn, if it does that.
     step_aside: Option<Box<dyn Fn() + Send>>,
 }
 
 #[derive(Default)]
 struct Turns {
-    running: Option<Running>,
+    running: Option<Sampling>,
     /// Those for whom someone steps aside.
     waiting: usize,
 }
@@ -36,20 +34,7 @@ fn turns() -> MutexGuard<'static, Turns> {
 /// Who takes a profile at this moment and until when, in a sentence.
 #[cfg(feature = "control")]
 pub(crate) fn running() -> Option<String> {
-    turns().running.as_ref().map(Running::sentence)
-}
-
-impl Running {
-    fn sentence(&self) -> String {
-        let Self { what, owner, .. } = self;
-        match self.until {
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
-                format!("{owner} is taking {what} for another {left:.1} s")
-            }
-            None => format!("{owner} is taking {what} until it is stopped"),
-        }
-    }
+    turns().running.as_ref().map(|sampling| sampling.running.sentence())
 }
 
 /// The right to take the one profile that runs at a time.
@@ -59,18 +44,17 @@ impl Turn {
     /// For a profile that was asked for.
     pub(super) fn take(what: &'static str, owner: String, duration: Option<Duration>) -> Result<Self, Error> {
         let mut turns = turns();
-        if let Some(step_aside) = turns.running.as_ref().and_then(|running| running.step_aside.as_ref()) {
+        if let Some(step_aside) = turns.running.as_ref().and_then(|sampling| sampling.step_aside.as_ref()) {
             step_aside();
             turns.waiting += 1;
             let free = ENDED.wait_timeout_while(turns, PATIENCE, |turns| turns.running.is_some());
             turns = free.unwrap_or_else(PoisonError::into_inner).0;
             turns.waiting -= 1;
         }
-        if let Some(running) = &turns.running {
-            return Err(Error::Busy(format!("{}; one runs at a time", running.sentence())));
+        if let Some(sampling) = &turns.running {
+            return Err(sampling.running.busy());
         }
-        let until = duration.map(|duration| Instant::now() + duration);
-        turns.running = Some(Running { what, owner, until, step_aside: None });
+        turns.running = Some(Sampling { running: Running::new(what, owner, duration), step_aside: None });
         Ok(Self(()))
     }
 
@@ -84,8 +68,8 @@ impl Turn {
         if turns.running.is_some() || turns.waiting > 0 {
             return None;
         }
-        turns.running =
-            Some(Running { what, owner: owner.into(), until: None, step_aside: Some(Box::new(step_aside)) });
+        let running = Running::new(what, owner.into(), None);
+        turns.running = Some(Sampling { running, step_aside: Some(Box::new(step_aside)) });
         Some(Self(()))
     }
 }

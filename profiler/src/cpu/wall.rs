@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{What, check_duration, session};
+use super::{What, session};
 use crate::error::Error;
 use crate::profile::Profile;
+use crate::settings::{self, Settings};
 
 /// Samples a second of each thread.
 pub const WALL_HZ: RangeInclusive<u32> = 1..=250;
@@ -32,7 +33,7 @@ pub const WALL_HZ: RangeInclusive<u32> = 1..=250;
 /// - Some 40 µs of CPU time a visit, much of it in the thread that is visited, and no more than 2,000 visits a second, 8 % of a
 ///   core: of more than a hundred threads each is visited less often than 20 times a second, and its samples weigh more.
 pub fn wall() -> WallBuilder {
-    WallBuilder { hz: 20, duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+    WallBuilder { hz: 20, settings: Settings::default() }
 }
 
 /// What a wall-clock profile shall be like.
@@ -40,9 +41,7 @@ pub fn wall() -> WallBuilder {
 #[must_use = "call `run` or `start`"]
 pub struct WallBuilder {
     hz: u32,
-    duration: Duration,
-    owner: String,
-    lines: bool,
+    settings: Settings,
 }
 
 impl WallBuilder {
@@ -52,34 +51,8 @@ impl WallBuilder {
         self
     }
 
-    /// How long [`run`](Self::run) samples, 10 ms to an hour; 10 s unless told otherwise.
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// Who takes the profile, as others are told who come while it runs.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// Reads the debug information too, as [`CpuBuilder::lines`](crate::CpuBuilder::lines) does.
-    pub fn lines(mut self) -> Self {
-        self.lines = true;
-        self
-    }
-
-    /// Samples for the duration, blocking the calling thread, and gives the profile, symbolized.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and if the duration is out of range.
-    pub fn run(self) -> Result<Profile, Error> {
-        let duration = self.duration;
-        let session = self.start_bounded()?;
-        std::thread::sleep(duration);
-        session.stop()
-    }
+    settings::methods!("a wall-clock profile" => WallSession => Profile);
+    settings::lines_method!();
 
     /// Samples until the session is stopped.
     ///
@@ -88,13 +61,6 @@ impl WallBuilder {
     /// CPU, by the wall clock or of counters, and [`Error::Io`] if no thread can be started.
     pub fn start(self) -> Result<WallSession, Error> {
         self.begin(None)
-    }
-
-    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
-    pub(crate) fn start_bounded(self) -> Result<WallSession, Error> {
-        check_duration("a wall-clock profile", self.duration)?;
-        let duration = self.duration;
-        self.begin(Some(duration))
     }
 
     fn begin(self, duration: Option<Duration>) -> Result<WallSession, Error> {
@@ -106,8 +72,8 @@ impl WallBuilder {
                 WALL_HZ.end()
             )));
         }
-        let session = session::Session::start(What::Wall { hz: self.hz }, duration, self.owner)?;
-        Ok(WallSession { session, lines: self.lines })
+        let session = session::Session::start(What::Wall { hz: self.hz }, duration, self.settings.owner)?;
+        Ok(WallSession { session, lines: self.settings.lines })
     }
 }
 

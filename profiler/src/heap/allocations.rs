@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::window::Window;
 use crate::error::Error;
 use crate::profile::Profile;
+use crate::settings::{self, Settings};
 
 /// An allocation profile of the whole process: objects and bytes that were allocated within a time, **freed or not**, by the
 /// stack and the query that allocated them. What a `realloc` gives counts as a whole, as it does in a stage's allocated
@@ -31,47 +32,19 @@ use crate::profile::Profile;
 /// keeps of a stack, and a long-lived process's sums say little about now. So there is no pprof file with allocated and live
 /// memory together: they are two questions, about a time and about a moment.
 pub fn allocs() -> AllocsBuilder {
-    AllocsBuilder { duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+    AllocsBuilder { settings: Settings::default() }
 }
 
 /// What an allocation profile shall be like.
 #[derive(Clone, Debug)]
 #[must_use = "call `run` or `start`"]
 pub struct AllocsBuilder {
-    duration: Duration,
-    owner: String,
-    lines: bool,
+    settings: Settings,
 }
 
 impl AllocsBuilder {
-    /// How long [`run`](Self::run) counts, 10 ms to an hour; 10 s unless told otherwise.
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// Who takes the profile, as others are told who come while it runs.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// Reads the debug information too, as [`HeapBuilder::lines`](crate::HeapBuilder::lines) does.
-    pub fn lines(mut self) -> Self {
-        self.lines = true;
-        self
-    }
-
-    /// Counts for the duration, blocking the calling thread, and gives the profile, symbolized.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and [`Error::Invalid`] if the duration is out of range.
-    pub fn run(self) -> Result<Profile, Error> {
-        let duration = self.duration;
-        let session = self.start_bounded()?;
-        std::thread::sleep(duration);
-        session.stop()
-    }
+    settings::methods!("an allocation profile" => AllocsSession => Profile);
+    settings::lines_method!();
 
     /// Counts until the session is stopped.
     ///
@@ -82,15 +55,8 @@ impl AllocsBuilder {
         self.begin(None)
     }
 
-    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
-    pub(crate) fn start_bounded(self) -> Result<AllocsSession, Error> {
-        crate::cpu::check_duration("an allocation profile", self.duration)?;
-        let duration = self.duration;
-        self.begin(Some(duration))
-    }
-
     fn begin(self, duration: Option<Duration>) -> Result<AllocsSession, Error> {
-        Ok(AllocsSession { window: Window::open(self.owner, duration)?, lines: self.lines })
+        Ok(AllocsSession { window: Window::open(self.settings.owner, duration)?, lines: self.settings.lines })
     }
 }
 

@@ -12,19 +12,15 @@ use super::tally::Tally;
 use super::{jemalloc, live};
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats};
+use crate::running::Running;
 
 /// Between two looks at the ring, which holds 400,000 samples a second: at one in 512 KiB, those of 200 GiB. So it bears it that the
 /// thread which looks must wait for a core.
 const LOOK: Duration = Duration::from_millis(10);
 const SLOTS: usize = 4096;
 
-/// Who has the window, and until when.
-struct Taken {
-    owner: String,
-    until: Option<Instant>,
-}
-
-static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+/// Who has the window.
+static TAKEN: Mutex<Option<Running>> = Mutex::new(None);
 
 /// Bytes of the ring.
 static BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -34,20 +30,7 @@ pub(crate) fn bytes() -> usize {
     BYTES.load(Ordering::Relaxed)
 }
 
-impl Taken {
-    fn busy(&self) -> Error {
-        let until = self.until.map_or_else(
-            || "until it is stopped".into(),
-            |until| {
-                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
-                format!("for another {left:.1} s")
-            },
-        );
-        Error::Busy(format!("{} is taking an allocation profile {until}; one runs at a time", self.owner))
-    }
-}
-
-fn taken() -> MutexGuard<'static, Option<Taken>> {
+fn taken() -> MutexGuard<'static, Option<Running>> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -65,7 +48,7 @@ impl Turn {
     fn take(owner: String, duration: Option<Duration>) -> Result<Self, Error> {
         let mut taken = taken();
         taken.as_ref().map_or(Ok(()), |taken| Err(taken.busy()))?;
-        *taken = Some(Taken { owner, until: duration.map(|duration| Instant::now() + duration) });
+        *taken = Some(Running::new("an allocation profile", owner, duration));
         Ok(Self(()))
     }
 }

@@ -7,6 +7,8 @@ use super::record::{self, Counts};
 use super::switch;
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
+use crate::running::Running;
+use crate::settings::{self, Settings};
 
 /// Profiles of locks, [`Mutex`](super::Mutex), [`RwLock`](super::RwLock), [`Condvar`](super::Condvar) and what else tells of its waits:
 /// who waits, for how long, and for whom.
@@ -21,47 +23,19 @@ use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
 ///
 /// The module [`lock`](crate::lock) says what the two are and what they cost. They go together with profiles of other kinds.
 pub fn locks() -> LocksBuilder {
-    LocksBuilder { duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+    LocksBuilder { settings: Settings::default() }
 }
 
 /// What profiles of locks shall be like.
 #[derive(Clone, Debug)]
 #[must_use = "call `run` or `start`"]
 pub struct LocksBuilder {
-    duration: Duration,
-    owner: String,
-    lines: bool,
+    settings: Settings,
 }
 
 impl LocksBuilder {
-    /// How long [`run`](Self::run) records, 10 ms to an hour; 10 s unless told otherwise.
-    pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = duration;
-        self
-    }
-
-    /// Who takes the profiles, as others are told who come while they are taken.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// Reads the debug information too, as [`CpuBuilder::lines`](crate::CpuBuilder::lines) does.
-    pub fn lines(mut self) -> Self {
-        self.lines = true;
-        self
-    }
-
-    /// Records for the duration, blocking the calling thread, and gives the profiles, symbolized.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and [`Error::Invalid`] if the duration is out of range.
-    pub fn run(self) -> Result<LockProfiles, Error> {
-        let duration = self.duration;
-        let session = self.start_bounded()?;
-        std::thread::sleep(duration);
-        session.stop()
-    }
+    settings::methods!("a profile of locks" => LocksSession => LockProfiles);
+    settings::lines_method!();
 
     /// Records until the session is stopped.
     ///
@@ -71,24 +45,10 @@ impl LocksBuilder {
         self.begin(None)
     }
 
-    /// Starts what the caller will stop after the duration; others are told until when they have to wait.
-    pub(crate) fn start_bounded(self) -> Result<LocksSession, Error> {
-        crate::cpu::check_duration("a profile of locks", self.duration)?;
-        let duration = self.duration;
-        self.begin(Some(duration))
-    }
-
     fn begin(self, duration: Option<Duration>) -> Result<LocksSession, Error> {
         let mut running = running();
-        if let Some((owner, until)) = &*running {
-            let when = until.map_or("until they are stopped".into(), |until| {
-                format!("for another {:.1} s", until.saturating_duration_since(Instant::now()).as_secs_f64())
-            });
-            return Err(Error::Busy(format!(
-                "{owner} is taking profiles of locks {when}; one does at a time"
-            )));
-        }
-        *running = Some((self.owner, duration.map(|duration| Instant::now() + duration)));
+        running.as_ref().map_or(Ok(()), |running| Err(running.busy()))?;
+        *running = Some(Running::new("profiles of locks", self.settings.owner, duration));
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         crate::unwind::refresh();
         record::open();
@@ -97,16 +57,16 @@ impl LocksBuilder {
             cpu_start: crate::overhead::process_cpu_time(),
             started: SystemTime::now(),
             start: Instant::now(),
-            lines: self.lines,
+            lines: self.settings.lines,
         };
         switch::turn_on();
         Ok(session)
     }
 }
 
-/// Who records, and until when.
-fn running() -> MutexGuard<'static, Option<(String, Option<Instant>)>> {
-    static RUNNING: Mutex<Option<(String, Option<Instant>)>> = Mutex::new(None);
+/// Who records.
+fn running() -> MutexGuard<'static, Option<Running>> {
+    static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

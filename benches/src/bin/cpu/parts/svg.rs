@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use stagelight_benches::report::{Bar, Report};
 
-use crate::{child, load};
+use super::{child, load};
 
 const SAMPLES: u64 = 160_000;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stagelight::{query, stage};
 use stagelight_benches::report::{Bar, Report};
 
-use crate::load;
+use super::load;
 
 const TENANTS: [&str; 4] = ["red", "green", "blue", "grey"];
 

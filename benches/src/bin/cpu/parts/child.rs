@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{eintr, resources, stacks, svg, weights};
+use super::{eintr, resources, stacks, svg, weights};
 
 /// What the child is told to do.
 pub fn run(arguments: &[String]) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stagelight_benches::harness::Series;
 use stagelight_benches::report::{Bar, Report};
 
-use crate::{child, load};
+use super::{child, load};
 
 const WALL: Duration = Duration::from_secs(3);
 

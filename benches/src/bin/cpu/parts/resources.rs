@@ -5,7 +5,7 @@ use std::sync::Barrier;
 
 use stagelight_benches::report::{Bar, Report};
 
-use crate::child;
+use super::child;
 
 const THREADS: usize = 64;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stagelight_benches::report::{Bar, Report};
 
-use crate::{child, load};
+use super::{child, load};
 
 const CALLS: u64 = 400;
 

@@ -4,7 +4,7 @@ use stagelight_benches::cpu_time::thread_ns;
 use stagelight_benches::harness::Series;
 use stagelight_benches::report::{Bar, Report};
 
-use crate::load;
+use super::load;
 
 const ROUNDS: usize = 61;
 
