@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use stagelight_profiler::fuzzing::params;
 
 fuzz_target!(|query: &str| {
+    let _ = params::parse_heap(query);
     if let Err(sentence) = params::parse_mode(query) {
         assert!(sentence.len() < 400 && sentence.lines().count() == 1, "{sentence:?}");
     }

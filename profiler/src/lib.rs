@@ -68,7 +68,8 @@
 //! [`allocs`] shows who allocates within a time, whether it is freed or not. [`heap_metrics`] makes
 //! metrics of live memory by tenant and the other labels. The feature
 //! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
-//! a program that wants another turns the feature off. [`sample_heap`] switches sampling off and on, and sets its rate.
+//! a program that wants another turns the feature off. [`sample_heap`] switches sampling off and on, and sets its rate;
+//! [`focus_heap`] has it take the stacks of one tenant, statement or stage alone.
 //!
 //! # Names
 //! Names come from the symbol table. Files, lines and inlined functions are there on request
@@ -135,7 +136,8 @@ pub use cpu::{
 pub use error::Error;
 #[cfg(feature = "heap")]
 pub use heap::{
-    AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, allocs, heap, heap_metrics, sample_heap,
+    AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, allocs, focus_heap, heap, heap_metrics,
+    sample_heap,
 };
 pub use lock::{LockProfiles, LocksBuilder, LocksSession, locks};
 pub use metrics::write_metrics;

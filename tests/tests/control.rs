@@ -167,7 +167,7 @@ fn every_endpoint_answers_under_load() {
     assert!(status == 200 && svg.contains("<svg"));
 
     let (types, functions) = decode(&scene.get("/debug/pprof/allocs?seconds=0.3").2);
-    assert_eq!(types, ["alloc_objects", "alloc_space"]);
+    assert_eq!(types, ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space"]);
     assert!(functions.iter().any(|name| name == "control::work"), "{functions:?}");
     let (status, folded) = scene.text("/debug/pprof/allocs?seconds=0.3&format=folded&by=tenant");
     assert!(status == 200 && folded.contains("tenant: acme;"), "{folded}");

@@ -11,6 +11,7 @@ use crate::error::Error;
 
 mod activity;
 mod counters;
+mod heap_switch;
 pub mod params;
 mod profiles;
 mod routes;
@@ -58,6 +59,9 @@ mod status;
 ///
 /// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off` says what is recorded of the stages that a pattern matches, as
 /// [`stagelight::set_mode`] does.
+///
+/// `POST /api/v1/heap?lg_sample=17|off&focus=tenant:acme|off` says how often the heap is sampled and of whom stacks are taken, as
+/// [`sample_heap`](crate::sample_heap) and [`focus_heap`](crate::focus_heap) do; what is not named stays as it is.
 ///
 /// `POST /api/v1/queries/reset` makes the figures of `/api/v1/queries` begin anew, as [`stagelight::reset_queries`] does; all
 /// others go on.

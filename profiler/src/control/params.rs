@@ -80,6 +80,51 @@ pub struct QueriesParams {
     pub table: bool,
 }
 
+/// How the heap shall be sampled; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeapParams {
+    /// `lg_sample=`: one in two to the power of this many bytes, or not at all.
+    pub lg_sample: Option<Option<u32>>,
+    /// `focus=`: the label and the value that stacks are taken of, or of all.
+    pub focus: Option<Option<(String, String)>>,
+}
+
+/// Reads the query string of a request that switches the heap's sampling.
+///
+/// # Errors
+/// A sentence that names what is allowed.
+pub fn parse_heap(query: &str) -> Result<HeapParams, String> {
+    let mut params = HeapParams::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match (&*name, &*value) {
+            ("lg_sample", "off") => params.lg_sample = Some(None),
+            ("lg_sample", rate) => {
+                let rate = rate.parse().map_err(|_| {
+                    format!("lg_sample={}: lg_sample must be a whole number or off", short(rate))
+                })?;
+                params.lg_sample = Some(Some(rate));
+            }
+            ("focus", "off") => params.focus = Some(None),
+            ("focus", focus) => {
+                let (label, value) = focus.split_once(':').ok_or_else(|| {
+                    format!(
+                        "focus={}: focus must be a label and its value, such as tenant:acme, or off",
+                        short(focus)
+                    )
+                })?;
+                params.focus = Some(Some((label.to_owned(), value.to_owned())));
+            }
+            _ => {}
+        }
+    }
+    match params {
+        HeapParams { lg_sample: None, focus: None } => {
+            Err("nothing to switch: there are lg_sample=10 to 30 or off, and focus=tenant:acme or off".into())
+        }
+        params => Ok(params),
+    }
+}
+
 /// Reads the query string of a request for queries.
 ///
 /// # Errors
@@ -293,6 +338,23 @@ mod tests {
     }
 
     #[test]
+    fn how_the_heap_is_sampled_is_read_or_refused() {
+        let focus = |label: &str, value: &str| Some(Some((label.to_owned(), value.to_owned())));
+        for (query, expected) in [
+            ("lg_sample=17", HeapParams { lg_sample: Some(Some(17)), focus: None }),
+            ("lg_sample=off&focus=off", HeapParams { lg_sample: Some(None), focus: Some(None) }),
+            ("focus=tenant%3Aa%3Ab", HeapParams { lg_sample: None, focus: focus("tenant", "a:b") }),
+        ] {
+            assert_eq!(parse_heap(query), Ok(expected));
+        }
+        for (query, allowed) in
+            [("", "10 to 30"), ("lg_sample=x", "whole number"), ("focus=acme", "tenant:acme")]
+        {
+            assert!(parse_heap(query).unwrap_err().contains(allowed));
+        }
+    }
+
+    #[test]
     fn queries_are_asked_for_by_any_column() {
         let params = parse_queries("kind=tenant&by=p99_ns&limit=3&format=table&x=y").unwrap();
         let expected = QueriesParams { kind: LabelKind::Tenant, by: Column::P99_NS, limit: 3, table: true };
@@ -316,6 +378,7 @@ mod tests {
         fn anything_is_read_or_refused(query in any::<String>()) {
             let _ = parse(&query);
             let _ = parse_mode(&query);
+            let _ = parse_heap(&query);
             let _ = parse_queries(&query);
         }
 

@@ -5,10 +5,10 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::{activity, counters, profiles, status};
+use super::{activity, counters, heap_switch, profiles, status};
 
 /// What there is: path and what it gives.
-const PATHS: [(&str, &str); 25] = [
+const PATHS: [(&str, &str); 26] = [
     ("/metrics", "all figures as Prometheus text"),
     ("/debug/pprof/", "this list, as a page"),
     ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
@@ -45,6 +45,10 @@ const PATHS: [(&str, &str); 25] = [
         "/api/v1/mode?stage=storage::*&mode=count",
         "by POST: what is recorded of stages: span, time, count or off",
     ),
+    (
+        "/api/v1/heap?lg_sample=17&focus=tenant:acme",
+        "by POST: how often the heap is sampled (or off), and of whom stacks are taken (or off, of all)",
+    ),
     ("/api/v1/status", "what Stagelight does, uses and refused, as JSON"),
 ];
 
@@ -72,6 +76,7 @@ pub(super) fn router() -> Router {
         .route("/api/v1/kept", get(status::kept))
         .route("/api/v1/mode", post(activity::mode))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/heap", post(heap_switch::switch))
         .fallback(unknown)
 }
 

@@ -89,12 +89,13 @@ pub(super) async fn kept() -> Json<Value> {
     Json(json!({ "kept": kept }))
 }
 
+/// Whether the heap is sampled, and how or why not.
 #[cfg(feature = "heap")]
-fn heap() -> (bool, String) {
+pub(super) fn heap() -> (bool, String) {
     crate::heap::status()
 }
 
 #[cfg(not(feature = "heap"))]
-fn heap() -> (bool, String) {
+pub(super) fn heap() -> (bool, String) {
     (false, "the feature `heap` of stagelight-profiler is off".into())
 }

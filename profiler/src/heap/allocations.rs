@@ -29,8 +29,11 @@ use crate::settings::{self, Settings};
 ///
 /// # What it is not
 /// It has a start: jemalloc could sum up from the process's start on (`prof_accum`), but then it never gives back what it
-/// keeps of a stack, and a long-lived process's sums say little about now. So there is no pprof file with allocated and live
-/// memory together: they are two questions, about a time and about a moment.
+/// keeps of a stack, and a long-lived process's sums say little about now.
+///
+/// In pprof files there are four sample types: `alloc_objects` and `alloc_space`, the default, of what was allocated within the
+/// time; and `inuse_objects` and `inuse_space` of all that is live at its end, whenever it was allocated. All else that the
+/// profile says, such as [`Profile::total`], is about what was allocated.
 pub fn allocs() -> AllocsBuilder {
     AllocsBuilder { settings: Settings::default() }
 }

@@ -52,7 +52,7 @@ fn is_allocators(location: &Location) -> bool {
 /// Trims all stacks of a profile. A stack of nothing else keeps its outermost frame.
 pub(super) fn trim(profile: &mut Profile) {
     let trimmed: Vec<bool> = profile.locations.iter().map(is_allocators).collect();
-    for sample in &mut profile.samples {
+    for sample in profile.all_samples() {
         let inner = sample.stack.iter().take_while(|&&location| trimmed[location as usize]).count();
         let keep_from = inner.min(sample.stack.len().saturating_sub(1));
         sample.stack.drain(..keep_from);

@@ -3,7 +3,9 @@
 use std::ffi::{c_uint, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::focus;
 use super::pseudo_frame::{self, Context};
+use crate::profile::NOT_IN_FOCUS;
 use crate::unwind::{End, Registers, walk};
 
 /// Its type, as `experimental.hooks.prof_backtrace` takes it.
@@ -37,7 +39,13 @@ pub(super) unsafe extern "C" fn backtrace(frames: *mut *mut c_void, length: *mut
         return;
     };
     let registers = Registers::here();
-    let (depth, end) = walk(registers, crate::unwind::thread_hint(), room);
+    let (depth, end) = match (focus::wanted(), room.first_mut()) {
+        (false, Some(place)) => {
+            *place = NOT_IN_FOCUS;
+            (1, End::Full)
+        }
+        _ => walk(registers, crate::unwind::thread_hint(), room),
+    };
     TAKEN.fetch_add(1, Ordering::Relaxed);
     SPENT_NS.fetch_add(now_ns().saturating_sub(start), Ordering::Relaxed);
     if end == End::Busy {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::activation::{self, Active};
 use super::dump::{self, Dump};
-use super::{allocator_frames, jemalloc, pseudo_frame};
+use super::{allocator_frames, focus, jemalloc, pseudo_frame};
 use crate::error::Error;
 use crate::profile::{Context, Kind, Profile, ProfileStats, Raw};
 
@@ -29,6 +29,7 @@ pub(super) struct Live {
 pub(super) fn take() -> Result<Live, Error> {
     let active =
         activation::active().map_err(|reason| Error::Unsupported(format!("no heap profile: {reason}")))?;
+    focus::learn();
     let dump = dump::parse(&dump_text()?)
         .map_err(|error| Error::Unsupported(format!("jemalloc's heap dump is not understood: {error}")))?;
     Ok(Live::new(&dump, active))
@@ -38,7 +39,10 @@ pub(super) fn take() -> Result<Live, Error> {
 pub(crate) fn status() -> (bool, String) {
     match activation::active() {
         Ok(active) => match &active.own_unwinder_refused {
-            None => (true, format!("jemalloc with {}", active.unwinder)),
+            None => {
+                let focus = focus::focus().map(|(label, value)| format!(", of {label} {value:?} alone"));
+                (true, format!("jemalloc with {}{}", active.unwinder, focus.unwrap_or_default()))
+            }
             Some(reason) => (true, format!("jemalloc with {}, without labels: {reason}", active.unwinder)),
         },
         Err(reason) => (false, reason),
@@ -103,7 +107,7 @@ impl Live {
     /// All of it.
     pub(super) fn profile(self, lines: bool) -> Profile {
         let stats = self.stats(super::switch::since(self.active.since));
-        finish(Kind::Heap, self.sums, stats, lines)
+        finish(Kind::Heap, self.sums, None, stats, lines)
     }
 
     /// What it is more than at an earlier moment.
@@ -115,7 +119,11 @@ impl Live {
         }
         self.sums.retain(|_, values| *values != [0, 0]);
         let stats = self.stats(started);
-        finish(Kind::HeapGrowth, self.sums, stats, lines)
+        finish(Kind::HeapGrowth, self.sums, None, stats, lines)
+    }
+
+    pub(super) fn into_sums(self) -> Sums {
+        self.sums
     }
 
     /// The samples it rests on, and bytes by stage and label set.
@@ -144,14 +152,19 @@ impl Live {
     }
 }
 
-/// A profile of sums.
-pub(super) fn finish(kind: Kind, sums: Sums, stats: ProfileStats, lines: bool) -> Profile {
-    let raw = sums.into_iter().map(|((stack, context), values)| Raw {
-        stack,
-        context: Context::of(context),
-        values,
-    });
-    let mut profile = Profile::new(kind, raw.collect(), stats, lines);
+/// A profile of sums, and of what is held beside them.
+pub(super) fn finish(
+    kind: Kind,
+    sums: Sums,
+    held: Option<Sums>,
+    stats: ProfileStats,
+    lines: bool,
+) -> Profile {
+    let raw = |sums: Sums| -> Vec<Raw> {
+        let raw = |((stack, context), values)| Raw { stack, context: Context::of(context), values };
+        sums.into_iter().map(raw).collect()
+    };
+    let mut profile = Profile::with_held(kind, raw(sums), held.map(raw), stats, lines);
     allocator_frames::trim(&mut profile);
     profile
 }

@@ -12,6 +12,8 @@ mod allocations;
 mod allocator_frames;
 mod by_label;
 pub mod dump;
+#[cfg(target_os = "linux")]
+mod focus;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hook;
 #[cfg(target_os = "linux")]
@@ -40,7 +42,11 @@ mod window;
 pub use allocations::{AllocsBuilder, AllocsSession, allocs};
 pub(crate) use by_label::by_label;
 pub use by_label::heap_metrics;
+#[cfg(target_os = "linux")]
+pub use focus::focus_heap;
 pub(crate) use live::status;
+#[cfg(not(target_os = "linux"))]
+pub use switch::focus_heap;
 pub use switch::sample_heap;
 pub(crate) use window::bytes;
 

@@ -128,7 +128,9 @@ impl Window {
             duration: start.elapsed(),
             period: interval as i64,
         };
-        Ok(live::finish(Kind::Allocations, tally.into_sums(), stats, lines))
+        // Where a look at the live heap fails, what was allocated is told all the same.
+        let held = live::take().ok().map(live::Live::into_sums);
+        Ok(live::finish(Kind::Allocations, tally.into_sums(), held, stats, lines))
     }
 }
 

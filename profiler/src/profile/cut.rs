@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{LABELS, Labels, Location, Profile, WITHIN};
+use super::{LABELS, Labels, Location, Profile, Sample, WITHIN};
 
 impl Profile {
     /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
@@ -26,7 +26,8 @@ impl Profile {
         let mut profile = self.clone();
         profile.roots.insert(0, label.to_owned());
         let mut roots: HashMap<String, u32> = HashMap::new();
-        for sample in &mut profile.samples {
+        let mut locations = std::mem::take(&mut profile.locations);
+        for sample in profile.all_samples() {
             let value = match value(&sample.labels, label) {
                 "" => "(none)",
                 value => value,
@@ -37,14 +38,15 @@ impl Profile {
                 _ => (label, vec![value]),
             };
             for part in parts.iter().rev() {
-                let next = profile.locations.len() as u32;
+                let next = locations.len() as u32;
                 let root = *roots.entry(format!("{label}: {part}")).or_insert_with_key(|name| {
-                    profile.locations.push(Location::label(name));
+                    locations.push(Location::label(name));
                     next
                 });
                 sample.stack.push(root);
             }
         }
+        profile.locations = locations;
         profile
     }
 
@@ -55,7 +57,9 @@ impl Profile {
     #[must_use]
     pub fn filter(&self, label: &str, wanted: &str) -> Profile {
         let mut profile = self.clone();
-        profile.samples.retain(|sample| value(&sample.labels, label) == wanted);
+        let of_it = |sample: &Sample| value(&sample.labels, label) == wanted;
+        profile.samples.retain(of_it);
+        profile.held.iter_mut().for_each(|held| held.retain(of_it));
         profile.filters.push((label.to_owned(), wanted.to_owned()));
         profile
     }
@@ -81,7 +85,6 @@ fn value<'a>(labels: &'a Labels, label: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sample;
     use super::super::tests::sample_profile;
     use super::*;
 

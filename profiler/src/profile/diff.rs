@@ -84,6 +84,7 @@ impl Diff {
     pub fn changes(&self) -> Profile {
         let mut changes = self.new.plus(&self.base, -1);
         changes.samples.retain(|sample| sample.values != [0, 0]);
+        changes.held = None;
         changes.kind = match self.new.kind {
             Kind::Cpu | Kind::CpuChange => Kind::CpuChange,
             Kind::OffCpu | Kind::OffCpuChange => Kind::OffCpuChange,

@@ -28,13 +28,21 @@ impl Profile {
 
     /// This and another's values times a factor.
     pub(super) fn plus(&self, other: &Profile, factor: i64) -> Profile {
-        let mut sum = Sum::default();
-        sum.add(self, 1);
-        sum.add(other, factor);
+        let mut locations = Locations::default();
+        let [these, others] = [self, other].map(|profile| locations.indices(profile));
+        let sum = |ours: &[Sample], theirs: &[Sample]| {
+            let mut sum = Sum::default();
+            sum.add(ours, &these, 1);
+            sum.add(theirs, &others, factor);
+            sum.samples
+        };
+        let samples = sum(&self.samples, &other.samples);
+        let held = self.held.as_ref().zip(other.held.as_ref()).map(|(ours, theirs)| sum(ours, theirs));
         Profile {
             kind: self.kind,
-            locations: sum.locations.list,
-            samples: sum.samples,
+            locations: locations.list,
+            samples,
+            held,
             stats: self.stats.plus(&other.stats),
             roots: self.roots.clone(),
             filters: self.filters.iter().filter(|filter| other.filters.contains(filter)).cloned().collect(),
@@ -59,20 +67,23 @@ impl Locations {
         self.index.insert(location.clone(), next);
         next
     }
+
+    /// Where each of a profile's own stands here.
+    fn indices(&mut self, profile: &Profile) -> Vec<u32> {
+        profile.locations.iter().map(|location| self.index(location)).collect()
+    }
 }
 
 /// Samples of several profiles, those with the same stack and labels as one.
 #[derive(Default)]
 struct Sum {
-    locations: Locations,
     samples: Vec<Sample>,
     index: HashMap<(Vec<u32>, Labels), usize>,
 }
 
 impl Sum {
-    fn add(&mut self, profile: &Profile, factor: i64) {
-        let new: Vec<u32> = profile.locations.iter().map(|location| self.locations.index(location)).collect();
-        for Sample { stack, labels, values } in &profile.samples {
+    fn add(&mut self, samples: &[Sample], new: &[u32], factor: i64) {
+        for Sample { stack, labels, values } in samples {
             let stack: Vec<u32> = stack.iter().map(|&location| new[location as usize]).collect();
             let samples = &mut self.samples;
             let place = *self.index.entry((stack, labels.clone())).or_insert_with_key(|(stack, labels)| {

@@ -14,6 +14,8 @@ mod merge;
 mod raw;
 
 pub use context::LABELS;
+#[cfg(all(feature = "heap", target_os = "linux"))]
+pub(crate) use context::PATH;
 pub(crate) use context::{Context, Labels, State, WITHIN, resolve};
 pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
@@ -121,6 +123,8 @@ pub struct Profile {
     pub(crate) kind: Kind,
     pub(crate) locations: Vec<Location>,
     pub(crate) samples: Vec<Sample>,
+    /// Beside what was allocated, objects and bytes that live at the end, whenever they were allocated.
+    pub(crate) held: Option<Vec<Sample>>,
     pub(crate) stats: ProfileStats,
     /// The labels that root the stacks, outermost first.
     pub(crate) roots: Vec<String>,
@@ -148,10 +152,14 @@ pub(crate) const KERNEL_NOT_PERMITTED: u64 = u64::MAX;
 /// The "address" of time in the kernel, within the system call that the next frame made.
 pub(crate) const KERNEL: u64 = u64::MAX - 1;
 
+/// The "address" of allocations that a focus leaves out.
+pub(crate) const NOT_IN_FOCUS: u64 = u64::MAX - 2;
+
 impl Location {
     fn new(address: u64, Symbols { mapping, mut frames }: Symbols) -> Self {
         match address {
             KERNEL_NOT_PERMITTED => frames = vec![Frame::named("[kernel, not permitted]")],
+            NOT_IN_FOCUS => frames = vec![Frame::named("[not in focus]")],
             KERNEL => frames = vec![Frame::named("[kernel]")],
             _ => {}
         }
@@ -189,7 +197,19 @@ pub(crate) struct Sample {
 impl Profile {
     /// Symbolizes what a profiler took, with `lines` by its debug information too. Slow: reads the program's symbols.
     pub(crate) fn new(kind: Kind, raw: Vec<Raw>, stats: ProfileStats, lines: bool) -> Self {
-        let mut addresses: Vec<u64> = raw.iter().flat_map(|raw| raw.stack.iter().copied()).collect();
+        Self::with_held(kind, raw, None, stats, lines)
+    }
+
+    /// The same, with what is held beside it.
+    pub(crate) fn with_held(
+        kind: Kind,
+        raw: Vec<Raw>,
+        held: Option<Vec<Raw>>,
+        stats: ProfileStats,
+        lines: bool,
+    ) -> Self {
+        let all = raw.iter().chain(held.iter().flatten());
+        let mut addresses: Vec<u64> = all.flat_map(|raw| raw.stack.iter().copied()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let symbols = symbolize::symbolize(&addresses, lines);
@@ -198,13 +218,19 @@ impl Profile {
         let locations = addresses.iter().zip(symbols);
         let locations = locations.map(|(&address, symbols)| Location::new(address, symbols)).collect();
         let mut labels = Resolver::default();
-        let sample = |Raw { stack, context, values }| Sample {
+        let mut sample = |Raw { stack, context, values }| Sample {
             stack: stack.iter().map(|address| index[address]).collect(),
             labels: labels.resolve(context),
             values,
         };
-        let samples = raw.into_iter().map(sample).collect();
-        Self { kind, locations, samples, stats, roots: Vec::new(), filters: Vec::new() }
+        let samples = raw.into_iter().map(&mut sample).collect();
+        let held = held.map(|held| held.into_iter().map(sample).collect());
+        Self { kind, locations, samples, held, stats, roots: Vec::new(), filters: Vec::new() }
+    }
+
+    /// The samples of what it measures, and those of what is held beside it.
+    pub(crate) fn all_samples(&mut self) -> impl Iterator<Item = &mut Sample> {
+        self.samples.iter_mut().chain(self.held.iter_mut().flatten())
     }
 
     /// The frames of a sample's stack, innermost first.
@@ -286,7 +312,8 @@ pub(crate) mod tests {
             duration: Duration::from_secs(1),
             period: 1_000_000,
         };
-        Profile { kind: Kind::Cpu, locations, samples, stats, roots: Vec::new(), filters: Vec::new() }
+        let (roots, filters) = Default::default();
+        Profile { kind: Kind::Cpu, locations, samples, held: None, stats, roots, filters }
     }
 
     /// The same, taken again for two seconds: `acme` burns more and in another function, all others nothing.

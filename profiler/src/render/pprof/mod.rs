@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::profile::{LABELS, Location, Profile};
+use crate::profile::{Kind, LABELS, Location, Profile, Sample};
 use crate::symbolize::Mapping;
 
 pub mod proto;
@@ -51,18 +51,25 @@ impl Strings {
 
 fn encode(profile: &Profile) -> proto::Profile {
     let mut strings = Strings::new();
-    let [count, primary] = profile
-        .kind
-        .values()
-        .map(|(name, unit)| proto::ValueType { r#type: strings.id(name), unit: strings.id(unit) });
+    let mut types = |kind: Kind| {
+        kind.values()
+            .map(|(name, unit)| proto::ValueType { r#type: strings.id(name), unit: strings.id(unit) })
+    };
+    let mut sample_type = types(profile.kind).to_vec();
+    let primary = sample_type[1];
+    sample_type.extend(profile.held.iter().flat_map(|_| types(Kind::Heap)));
     let mut mappings = Mappings::default();
     let (location, function) = locations(profile, &mut strings, &mut mappings);
     let mapping = mappings.encode(&mut strings);
     let comment = comments(profile).iter().map(|comment| strings.id(comment)).collect();
     let label_keys = LABELS.map(|label| strings.id(label));
-    let sample = |sample: &crate::profile::Sample| proto::Sample {
+    // A stack that both allocated and holds is there twice, each time with zeros for the other: readers add up.
+    let nothing: &[i64] = if profile.held.is_some() { &[0, 0] } else { &[] };
+    let taken = profile.samples.iter().map(|sample| (sample, [&sample.values, nothing].concat()));
+    let held = profile.held.iter().flatten().map(|sample| (sample, [nothing, &sample.values].concat()));
+    let sample = |(sample, value): (&Sample, Vec<i64>)| proto::Sample {
         location_id: sample.stack.iter().map(|&location| u64::from(location) + 1).collect(),
-        value: sample.values.to_vec(),
+        value,
         label: label_keys
             .iter()
             .zip(sample.labels.iter())
@@ -70,13 +77,13 @@ fn encode(profile: &Profile) -> proto::Profile {
             .map(|(&key, value)| proto::Label { key, str: strings.id(value), ..proto::Label::default() })
             .collect(),
     };
-    let sample = profile.samples.iter().map(sample).collect();
+    let sample = taken.chain(held).map(sample).collect();
     let stats = &profile.stats;
     let since_epoch = stats.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     proto::Profile {
         default_sample_type: primary.r#type,
         period_type: Some(primary),
-        sample_type: vec![count, primary],
+        sample_type,
         sample,
         mapping,
         location,

@@ -1,0 +1,38 @@
+//! `POST /api/v1/heap`: what the heap is sampled at, and of whom stacks are taken.
+
+use axum::Json;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::{params, profiles, status};
+use crate::error::Error;
+
+/// `POST /api/v1/heap?lg_sample=17|off&focus=tenant:acme|off`
+pub(super) async fn switch(uri: Uri) -> Response {
+    let switched = match params::parse_heap(uri.query().unwrap_or("")).map_err(Error::Invalid) {
+        Ok(params) => profiles::blocking(move || apply(&params)).await.and_then(|applied| applied),
+        Err(error) => Err(error),
+    };
+    match switched {
+        Ok(()) => {
+            let (active, how) = status::heap();
+            Json(json!({ "active": active, "how": how })).into_response()
+        }
+        Err(error) => profiles::refuse(&error),
+    }
+}
+
+/// A focus first, so that no rate that was meant for it alone holds for all, even for a moment.
+#[cfg(feature = "heap")]
+fn apply(params: &params::HeapParams) -> Result<(), Error> {
+    if let Some(focus) = &params.focus {
+        crate::heap::focus_heap(focus.as_ref().map(|(label, value)| (label.as_str(), value.as_str())))?;
+    }
+    params.lg_sample.map_or(Ok(()), crate::heap::sample_heap)
+}
+
+#[cfg(not(feature = "heap"))]
+fn apply(_params: &params::HeapParams) -> Result<(), Error> {
+    Err(Error::Unsupported(status::heap().1))
+}
