@@ -2,6 +2,7 @@
 
 mod child;
 mod eintr;
+mod floor;
 mod labels;
 mod load;
 mod resources;
