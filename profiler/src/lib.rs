@@ -45,6 +45,9 @@
 //! `[kernel]` on top of the function that made the system call; where samples may not fall there, that time has a frame
 //! `[kernel, not permitted]` of its own, so that totals are the threads' CPU time all the same.
 //!
+//! A stack that does not reach its thread's start ends in a frame that says why: `[cut, too deep]` from 250 frames on, or
+//! `[cut, not unwound]` where no table led on.
+//!
 //! While no profile runs there is no event, no timer and no thread.
 //!
 //! # The past

@@ -424,3 +424,33 @@ fn time_in_system_calls_is_told() {
     let kernel: f64 = folded.lines().filter(|line| line.contains("[kernel]")).map(value).sum();
     assert!(kernel < 0.2 * folded.lines().map(value).sum::<f64>(), "{folded}");
 }
+
+/// Burns CPU time below so many calls of itself.
+#[inline(never)]
+fn recurse(depth: u32) -> u32 {
+    if depth == 0 {
+        burn(200_000_000);
+        return 0;
+    }
+    std::hint::black_box(recurse(std::hint::black_box(depth - 1)) + 1)
+}
+
+#[test]
+fn a_stack_that_is_too_deep_is_cut_with_a_mark() {
+    if !is_child() {
+        succeed(&mut child("a_stack_that_is_too_deep_is_cut_with_a_mark"));
+        return;
+    }
+    let session = cpu().hz(250).start().unwrap();
+    std::thread::Builder::new().name("deep".into()).spawn(|| recurse(2_000)).unwrap().join().unwrap();
+    let profile = session.stop().unwrap().filter("thread", "deep");
+    let mut folded = Vec::new();
+    profile.write_folded(&mut folded).unwrap();
+    let folded = String::from_utf8(folded).unwrap();
+    let marked: i64 = folded
+        .lines()
+        .filter(|line| line.starts_with("[cut, too deep];cpu::recurse;"))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<i64>().unwrap() * 1000)
+        .sum();
+    assert!(marked as f64 > 0.9 * profile.total() as f64, "{marked} of {}:\n{folded}", profile.total());
+}

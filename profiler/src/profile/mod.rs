@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::symbolize::{self, Frame, Mapping, Symbols};
+use crate::unwind::{NOT_UNWOUND, TOO_DEEP};
 
 mod context;
 mod cut;
@@ -159,6 +160,8 @@ impl Location {
     fn new(address: u64, Symbols { mapping, mut frames }: Symbols) -> Self {
         match address {
             KERNEL_NOT_PERMITTED => frames = vec![Frame::named("[kernel, not permitted]")],
+            TOO_DEEP => frames = vec![Frame::named("[cut, too deep]")],
+            NOT_UNWOUND => frames = vec![Frame::named("[cut, not unwound]")],
             NOT_IN_FOCUS => frames = vec![Frame::named("[not in focus]")],
             KERNEL => frames = vec![Frame::named("[kernel]")],
             _ => {}

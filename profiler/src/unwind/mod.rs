@@ -2,6 +2,12 @@
 //! builds without frame pointers give whole stacks. Used within signal handlers and within the allocator:
 //! nothing here allocates, locks or calls anything that is not async-signal-safe, but for `refresh`.
 
+/// The "address" at the outer end of a stack that is deeper than there was room for.
+pub(crate) const TOO_DEEP: u64 = u64::MAX - 3;
+
+/// The "address" at the outer end of a stack from which no table led on.
+pub(crate) const NOT_UNWOUND: u64 = u64::MAX - 4;
+
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod caches;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

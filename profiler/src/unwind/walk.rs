@@ -8,7 +8,7 @@ use framehop::{Error, FrameAddress, Unwinder as _};
 use super::caches::Cache;
 use super::modules::Modules;
 use super::stack::{StackReader, copy};
-use super::{caches, published};
+use super::{NOT_UNWOUND, TOO_DEEP, caches, published};
 
 /// The registers that a walk starts from.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,8 @@ pub(crate) enum End {
 }
 
 /// Writes the frames' addresses into `frames`, innermost first, and says how many and how it ended. Addresses are
-/// those to look up: a caller's lies within its call instruction.
+/// those to look up: a caller's lies within its call instruction. A stack that does not reach the thread's start ends in
+/// [`TOO_DEEP`] or [`NOT_UNWOUND`], so that it is not taken for one that does.
 ///
 /// `hint` is any number that is mostly the same for a thread, such as its id.
 ///
@@ -52,7 +53,16 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
         })
     });
     WALKED.set(interrupted);
-    walked.flatten().unwrap_or((0, End::Busy))
+    let (depth, end) = walked.flatten().unwrap_or((0, End::Busy));
+    match (end, depth) {
+        (End::Full, 1..) => frames[depth - 1] = TOO_DEEP,
+        (End::Lost, _) if depth < frames.len() => {
+            frames[depth] = NOT_UNWOUND;
+            return (depth + 1, end);
+        }
+        _ => {}
+    }
+    (depth, end)
 }
 
 /// A walk's tools.
@@ -208,7 +218,9 @@ mod tests {
     #[test]
     fn a_walk_that_fills_its_room_says_so() {
         published::refresh();
-        assert_eq!(deeper(50, &mut [0; 20]), (20, End::Full));
+        let mut frames = [0; 20];
+        assert_eq!(deeper(50, &mut frames), (20, End::Full));
+        assert!(frames[19] == TOO_DEEP && frames[..19].iter().all(|&frame| frame < TOO_DEEP));
     }
 
     #[test]
@@ -216,8 +228,10 @@ mod tests {
         published::refresh();
         let here = Registers::here();
         for (ip, sp, bp) in [(0, 0, 0), (here.ip, 8, 8), (1, u64::MAX - 7, 1), (here.ip, here.sp, u64::MAX)] {
-            let (_, end) = walk(Registers { ip, sp, bp }, 0, &mut [0; 64]);
+            let mut frames = [0; 64];
+            let (depth, end) = walk(Registers { ip, sp, bp }, 0, &mut frames);
             assert!(matches!(end, End::Lost | End::Start));
+            assert_eq!(frames[..depth].contains(&NOT_UNWOUND), end == End::Lost);
         }
     }
 }
