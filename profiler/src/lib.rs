@@ -113,6 +113,7 @@ mod armed;
 mod control;
 mod cpu;
 mod error;
+mod focus;
 #[cfg(feature = "heap")]
 mod heap;
 #[cfg(target_os = "linux")]

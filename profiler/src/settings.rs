@@ -2,17 +2,33 @@
 
 use std::time::Duration;
 
+use crate::error::Error;
+use crate::focus::Focus;
+
 /// The settings that the builders share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) duration: Duration,
     pub(crate) owner: String,
     pub(crate) lines: bool,
+    pub(crate) only: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// What samples are to be in, if they are to be in anything.
+    pub(crate) fn focus(&self) -> Result<Vec<Focus>, Error> {
+        self.only.iter().map(|(label, value)| Focus::new(label, value)).collect()
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { duration: Duration::from_secs(10), owner: "the program".into(), lines: false }
+        Self {
+            duration: Duration::from_secs(10),
+            owner: "the program".into(),
+            lines: false,
+            only: Vec::new(),
+        }
     }
 }
 
@@ -64,4 +80,19 @@ macro_rules! lines_method {
     };
 }
 
-pub(crate) use {lines_method, methods};
+/// The method for builders whose samples are chosen as they are taken.
+macro_rules! only_method {
+    () => {
+        /// Takes the samples of one `stage`, with the stages that it calls, or of one `statement`, `tenant`, `user` or
+        /// `database` alone; given more than once, those that are in all of them. Of others no stack is walked.
+        /// [`Profile::filter`](crate::Profile::filter) chooses by any label afterwards.
+        ///
+        /// A label that is none of these is refused at the start, as [`Error::Invalid`](crate::Error::Invalid).
+        pub fn only(mut self, label: impl Into<String>, value: impl Into<String>) -> Self {
+            self.settings.only.push((label.into(), value.into()));
+            self
+        }
+    };
+}
+
+pub(crate) use {lines_method, methods, only_method};

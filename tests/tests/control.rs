@@ -268,11 +268,12 @@ fn what_runs_is_seen_and_what_is_recorded_can_be_changed() {
             .unwrap()["calls"]
             .clone()
     };
-    // A call that was running when it was switched off may still end.
-    std::thread::sleep(Duration::from_millis(20));
-    let before = calls();
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(calls(), before);
+    // A call that was running when it was switched off may still end; then there are no more.
+    let mut before = calls();
+    wait_for(|| {
+        std::thread::sleep(Duration::from_millis(50));
+        std::mem::replace(&mut before, calls()) == before
+    });
     assert_eq!(post("stage=*&mode=time").0, 200);
     wait_for(|| calls() != before);
     assert_eq!(post("stage=*&mode=loud").0, 400);

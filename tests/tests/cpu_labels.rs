@@ -103,3 +103,47 @@ fn samples_know_their_path_their_thread_and_their_trace() {
     );
     collector.stop();
 }
+
+#[test]
+fn one_tenant_or_stage_alone_is_sampled_if_asked_for() {
+    if !is_child() {
+        for rung in ["auto", "ctimer"] {
+            let mut child = child("one_tenant_or_stage_alone_is_sampled_if_asked_for");
+            succeed(child.env("STAGELIGHT_CPU_RUNG", rung));
+        }
+        return;
+    }
+    #[query(key = "beside", tenant = "left")]
+    fn beside(ns: u64) {
+        burn(ns);
+    }
+    let take = |only: &[(&str, &str)]| {
+        let builder = only.iter().fold(cpu().hz(499), |builder, &(label, value)| builder.only(label, value));
+        let session = builder.start().unwrap();
+        let start = thread_cpu_ns();
+        ask("left", 400_000_000);
+        let left = thread_cpu_ns() - start;
+        ask("right", 400_000_000);
+        beside(200_000_000);
+        (session.stop().unwrap(), left as f64)
+    };
+    let near = |profile: &Profile, truth: f64| {
+        let ratio = profile.total() as f64 / truth;
+        assert!((0.9..=1.1).contains(&ratio), "{ratio}: {:?}", profile.label_totals("stage"));
+        let mut folded = Vec::new();
+        profile.write_folded(&mut folded).unwrap();
+        let folded = String::from_utf8(folded).unwrap();
+        assert!(!folded.contains("[not in focus]") && folded.contains("cpu_labels::ask;"), "{folded}");
+    };
+    // A stage that has never been entered yet, with what it calls.
+    let (profile, left) = take(&[("stage", "labels.outer"), ("tenant", "left")]);
+    near(&profile, left);
+    assert!((share(&profile, "stage", "labels.inner") - 0.5).abs() < 0.1);
+    let (profile, left) = take(&[("tenant", "left")]);
+    near(&profile, left * 1.5);
+    let (profile, _) = take(&[("stage", "labels.inner")]);
+    assert!(profile.total() > 0 && share(&profile, "stage", "labels.inner") == 1.0);
+    assert!((share(&profile, "tenant", "left") - 0.5).abs() < 0.1, "{:?}", profile.label_totals("tenant"));
+    let error = cpu().only("colour", "red").start().unwrap_err().to_string();
+    assert!(error.contains("stage, statement, tenant, user or database"), "{error}");
+}

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::params::{self, Format, Params};
 use crate::error::Error;
+use crate::focus::Focus;
 use crate::profile::{Kind, Profile};
 
 /// As Go's handlers do.
@@ -82,10 +83,18 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
+    let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop()).await??;
+    let profile = blocking(move || session.stop_whole()).await??;
     Ok((profile, params))
+}
+
+/// What a sampler itself can choose by. By all else, and once more by these, a profile is cut when it was taken, which knows the
+/// values that there are.
+fn in_focus(params: &Params) -> impl Iterator<Item = (&'static str, String)> {
+    let known = |(label, _): &&(&str, String)| Focus::new(label, "").is_ok();
+    params.only.iter().filter(known).cloned()
 }
 
 async fn take_off_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
@@ -93,9 +102,10 @@ async fn take_off_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::off_cpu().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
+    let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop()).await??;
+    let profile = blocking(move || session.stop_whole()).await??;
     Ok((profile, params))
 }
 
@@ -104,9 +114,10 @@ async fn take_wall(uri: &Uri) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::wall().hz(params.hz.unwrap_or(20)).duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
+    let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop()).await??;
+    let profile = blocking(move || session.stop_whole()).await??;
     Ok((profile, params))
 }
 

@@ -72,6 +72,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
                 if look == 0 {
                     unwind::refresh();
                     rung.tend();
+                    handler::with_armed(handler::Recorder::learn);
                 }
                 handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
             }

@@ -13,7 +13,8 @@ use super::roll::{self, Note};
 use super::switches::Stand;
 use super::{What, tasks};
 use crate::armed::Armed;
-use crate::profile::{Context, KERNEL};
+use crate::focus::Focus;
+use crate::profile::{Context, KERNEL, NOT_IN_FOCUS};
 use crate::unwind::{End, Registers, thread_hint, walk};
 
 /// What the handlers of one session write to.
@@ -26,6 +27,21 @@ pub(super) struct Recorder {
     pub(super) started: u64,
     /// For an off-CPU profile, where the threads that ran as it began stood, sorted by thread id.
     pub(super) began: OnceLock<Box<[(i32, Stand)]>>,
+    /// What alone is sampled in full.
+    pub(super) only: OnceLock<Vec<Focus>>,
+}
+
+impl Recorder {
+    /// Whether what a thread is in shall be sampled in full. Async-signal-safe.
+    fn in_focus(&self, context: &Context) -> bool {
+        let Some(only) = self.only.get() else { return true };
+        only.iter().all(|focus| focus.holds(context.stages(), context.labels))
+    }
+
+    /// Looks at the stages that came since the last time.
+    pub(super) fn learn(&self) {
+        self.only.get().into_iter().flatten().for_each(Focus::learn);
+    }
 }
 
 /// How a sample is weighed.
@@ -174,6 +190,11 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_v
             sample.frames[0] = KERNEL;
         }
         let above = usize::from(kernel);
+        if !recorder.in_focus(&sample.context) {
+            sample.frames[0] = NOT_IN_FOCUS;
+            (sample.depth, sample.complete) = (1, false);
+            return;
+        }
         let (depth, end) = match whole {
             true => walk(registers, thread_hint(), &mut sample.frames[above..]),
             false => (0, End::Full),

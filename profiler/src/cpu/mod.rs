@@ -197,6 +197,7 @@ impl CpuBuilder {
 
     settings::methods!("a CPU profile" => CpuSession => Profile);
     settings::lines_method!();
+    settings::only_method!();
 
     /// Samples until the session is stopped.
     ///
@@ -210,8 +211,9 @@ impl CpuBuilder {
 
     fn begin(self, duration: Option<Duration>) -> Result<CpuSession, Error> {
         check_hz("a CPU profile", self.hz)?;
+        let focus = self.settings.focus()?;
         let session = session::Session::start(What::Cpu { hz: self.hz }, duration, self.settings.owner)?;
-        Ok(CpuSession { session, lines: self.settings.lines })
+        Ok(CpuSession { session: session.only(focus), lines: self.settings.lines })
     }
 }
 
@@ -250,6 +252,12 @@ impl CpuSession {
     /// If what was sampled could not be gathered.
     pub fn stop(self) -> Result<Profile, Error> {
         self.session.finish(self.lines)
+    }
+
+    /// The same with what `only` left out, each sample of it as one frame.
+    #[cfg(feature = "control")]
+    pub(crate) fn stop_whole(self) -> Result<Profile, Error> {
+        self.session.finish_whole(self.lines)
     }
 
     /// The way in which samples are triggered: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or

@@ -62,6 +62,7 @@ impl OffCpuBuilder {
 
     settings::methods!("an off-CPU profile" => OffCpuSession => Profile);
     settings::lines_method!();
+    settings::only_method!();
 
     /// Samples until the session is stopped.
     ///
@@ -83,8 +84,9 @@ impl OffCpuBuilder {
             )));
         }
         let what = What::OffCpu { min_wait: self.min_wait };
+        let focus = self.settings.focus()?;
         let session = session::Session::start(what, duration, self.settings.owner)?;
-        Ok(OffCpuSession { session, lines: self.settings.lines })
+        Ok(OffCpuSession { session: session.only(focus), lines: self.settings.lines })
     }
 }
 
@@ -103,5 +105,11 @@ impl OffCpuSession {
     /// If what was sampled could not be gathered.
     pub fn stop(self) -> Result<Profile, Error> {
         self.session.finish(self.lines)
+    }
+
+    /// The same with what `only` left out, each sample of it as one frame.
+    #[cfg(feature = "control")]
+    pub(crate) fn stop_whole(self) -> Result<Profile, Error> {
+        self.session.finish_whole(self.lines)
     }
 }

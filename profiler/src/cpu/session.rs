@@ -13,6 +13,7 @@ use super::turn::Turn;
 use super::{Chosen, Counter, Totals, What};
 use super::{past, ring, switches, tasks, thinning, walker};
 use crate::error::Error;
+use crate::focus::Focus;
 use crate::profile::{Profile, ProfileStats, RawProfile};
 use crate::unwind;
 
@@ -56,6 +57,8 @@ pub(super) struct Session {
     start: Instant,
     cpu_start_ns: u64,
     totals_at_start: Totals,
+    /// Labels and values that alone are sampled in full.
+    only: Vec<(&'static str, String)>,
     asks: Option<Sender<Cut>>,
     drain: Option<JoinHandle<Gathered>>,
     /// Held from the first moment to the last.
@@ -104,6 +107,7 @@ impl Session {
             what,
             started: tasks::cpu_ns(libc::CLOCK_MONOTONIC),
             began: OnceLock::new(),
+            only: OnceLock::new(),
         }));
         // The drain waits for its rung, so that it is among the threads that get a trigger.
         let (asks, asked) = mpsc::channel();
@@ -132,18 +136,35 @@ impl Session {
             start,
             cpu_start_ns,
             totals_at_start,
+            only: Vec::new(),
             asks: Some(asks),
             drain: Some(drain),
             _armed: turn,
         })
     }
 
+    /// Has only that sampled in full from now on. What was sampled before is left out by its labels as well.
+    pub(super) fn only(mut self, focus: Vec<Focus>) -> Self {
+        self.only =
+            focus.iter().map(|focus| focus.what()).map(|(label, value)| (label, value.to_owned())).collect();
+        if !focus.is_empty() {
+            handler::with_armed(|recorder| recorder.only.set(focus));
+        }
+        self
+    }
+
     pub(super) fn rung(&self) -> &str {
         self.rung.name
     }
 
+    /// Ends sampling and gives the profile, symbolized, without what is not in focus.
+    pub(super) fn finish(mut self, lines: bool) -> Result<Profile, Error> {
+        let only = std::mem::take(&mut self.only);
+        Ok(self.finish_whole(lines)?.in_focus(only))
+    }
+
     /// Ends sampling and gives the profile, symbolized. The continuous one, if there is one, knows one of the CPU too.
-    pub(super) fn finish(self, lines: bool) -> Result<Profile, Error> {
+    pub(super) fn finish_whole(self, lines: bool) -> Result<Profile, Error> {
         let what = self.what;
         let raw = self.finish_raw()?;
         if matches!(what, What::Cpu { .. }) {

@@ -53,6 +53,7 @@ impl WallBuilder {
 
     settings::methods!("a wall-clock profile" => WallSession => Profile);
     settings::lines_method!();
+    settings::only_method!();
 
     /// Samples until the session is stopped.
     ///
@@ -72,8 +73,9 @@ impl WallBuilder {
                 WALL_HZ.end()
             )));
         }
+        let focus = self.settings.focus()?;
         let session = session::Session::start(What::Wall { hz: self.hz }, duration, self.settings.owner)?;
-        Ok(WallSession { session, lines: self.settings.lines })
+        Ok(WallSession { session: session.only(focus), lines: self.settings.lines })
     }
 }
 
@@ -92,5 +94,11 @@ impl WallSession {
     /// If what was sampled could not be gathered.
     pub fn stop(self) -> Result<Profile, Error> {
         self.session.finish(self.lines)
+    }
+
+    /// The same with what `only` left out, each sample of it as one frame.
+    #[cfg(feature = "control")]
+    pub(crate) fn stop_whole(self) -> Result<Profile, Error> {
+        self.session.finish_whole(self.lines)
     }
 }

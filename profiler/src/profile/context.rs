@@ -100,7 +100,7 @@ impl Context {
         context
     }
 
-    fn stages(&self) -> &[u16] {
+    pub(crate) fn stages(&self) -> &[u16] {
         &self.path[..usize::from(self.depth).min(PATH)]
     }
 }

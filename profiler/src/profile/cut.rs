@@ -64,6 +64,21 @@ impl Profile {
         profile
     }
 
+    /// Leaves out what is not in focus: of a stage that is what neither the stage nor one that it calls did.
+    #[cfg_attr(
+        not(all(target_os = "linux", target_arch = "x86_64")),
+        allow(dead_code, reason = "there is no sampler")
+    )]
+    pub(crate) fn in_focus(mut self, only: Vec<(&'static str, String)>) -> Profile {
+        let holds = |labels: &Labels, (label, wanted): &(&str, String)| match *label {
+            "stage" => value(labels, "path").split(WITHIN).any(|stage| stage == wanted),
+            label => value(labels, label) == wanted,
+        };
+        self.samples.retain(|sample| only.iter().all(|focus| holds(&sample.labels, focus)));
+        self.filters.extend(only.into_iter().map(|(label, value)| (label.to_owned(), value)));
+        self
+    }
+
     /// What is measured, of which part, and by which labels it is rooted, for people.
     pub(crate) fn title(&self) -> String {
         let mut title = self.kind.title().to_owned();

@@ -15,7 +15,7 @@ mod merge;
 mod raw;
 
 pub use context::LABELS;
-#[cfg(all(feature = "heap", target_os = "linux"))]
+#[cfg(all(feature = "heap", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use context::PATH;
 pub(crate) use context::{Context, Labels, State, WITHIN, resolve};
 pub use diff::Diff;
