@@ -1,57 +1,68 @@
-//! Who may come in: a bounded number of transactions at a time.
-
-use std::sync::{Condvar, Mutex};
+//! Who may come in: one transaction that writes, and a bounded number of others.
 
 use stagelight::stage;
+use stagelight_profiler::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::truth::{self, Stage};
 
 /// The gates of the database.
 ///
 /// SQLite has one writer at a time. Who queues here is woken at once, where SQLite's own busy handler would
-/// sleep and try again.
+/// sleep and try again. The locks tell whom they wait for: `/debug/pprof/block?by=holder_tenant,tenant`.
 pub struct Admission {
     pub writers: Gate,
     pub readers: Gate,
 }
 
-/// Lets a bounded number of holders of a [`Place`] through.
-pub struct Gate {
+/// Lets holders of a [`Place`] through.
+pub enum Gate {
+    /// One at a time.
+    One(Mutex<()>),
+    /// A bounded number.
+    Some(Places),
+}
+
+/// Places that are free, and who waits for one.
+pub struct Places {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
 /// The right to be inside, given back when it is dropped.
-pub struct Place<'a> {
-    gate: &'a Gate,
+pub enum Place<'a> {
+    One(#[expect(dead_code, reason = "it is held")] MutexGuard<'a, ()>),
+    Some(&'a Places),
 }
 
 impl Admission {
     pub fn new(readers: usize) -> Self {
-        Self { writers: Gate::new(1), readers: Gate::new(readers) }
+        let readers = Places { free: Mutex::new(readers), freed: Condvar::new() };
+        Self { writers: Gate::One(Mutex::new(())), readers: Gate::Some(readers) }
     }
 }
 
 impl Gate {
-    fn new(places: usize) -> Self {
-        Self { free: Mutex::new(places), freed: Condvar::new() }
-    }
-
     /// Waits for a place. In the profile this is time, yet no CPU time.
     #[stage(name = "admission")]
     pub fn enter(&self) -> Place<'_> {
         truth::count_stage(Stage::Admission);
-        let free = self.free.lock().expect("nobody panics while holding it");
-        let mut free =
-            self.freed.wait_while(free, |free| *free == 0).expect("nobody panics while holding it");
-        *free -= 1;
-        Place { gate: self }
+        match self {
+            Gate::One(writer) => Place::One(writer.lock()),
+            Gate::Some(places) => {
+                let mut free = places.free.lock();
+                places.freed.wait_while(&mut free, |free| *free == 0);
+                *free -= 1;
+                Place::Some(places)
+            }
+        }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *self.gate.free.lock().expect("nobody panics while holding it") += 1;
-        self.gate.freed.notify_one();
+        if let Place::Some(places) = self {
+            *places.free.lock() += 1;
+            places.freed.notify_one();
+        }
     }
 }
