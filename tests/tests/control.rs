@@ -184,6 +184,17 @@ fn every_endpoint_answers_under_load() {
     assert!(cpu["rungs_refused"].is_array(), "{cpu}");
     assert_eq!(status["heap"]["how"], "jemalloc with framehop");
     assert!(status["overhead"]["percent"].as_f64().unwrap() > 0.0);
+
+    // Functions of the kernel, or why there are none.
+    let (code, folded) = scene.text("/debug/pprof/profile?seconds=0.3&hz=999&kernel=1&format=folded");
+    assert!(code == 200 && folded.contains("control::work"), "{folded}");
+    let status: serde_json::Value = serde_json::from_slice(&scene.get("/api/v1/status").2).unwrap();
+    let refused = status["cpu"]["rungs_refused"].to_string();
+    assert!(
+        status["cpu"]["rung"] == "perf-sigtrap-kernel" || refused.contains("kernel frames: "),
+        "{}",
+        status["cpu"]
+    );
     for path in ["/", "/debug/pprof", "/debug/pprof/"] {
         let (status, page) = scene.text(path);
         assert!(status == 200 && page.contains("href=\"/metrics\""));

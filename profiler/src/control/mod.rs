@@ -56,6 +56,7 @@ mod status;
 /// | `by=tenant`, `by=tenant,stage` | stacks rooted in labels |
 /// | `tenant=acme`, `stage=exec.scan` … | only the samples with that label; of several, those with all |
 /// | `lines=1` | files, lines and inlined functions too, from the debug information |
+/// | `kernel=1` | of the CPU: functions of the kernel too, as [`kernel_frames`](crate::CpuBuilder::kernel_frames) gives them where that is permitted |
 ///
 /// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off` says what is recorded of the stages that a pattern matches, as
 /// [`stagelight::set_mode`] does.

@@ -56,6 +56,8 @@ pub struct Params {
     pub only: Vec<(&'static str, String)>,
     /// `lines=`: whether to give files, lines and inlined functions.
     pub lines: bool,
+    /// `kernel=`: whether to give the functions of the kernel.
+    pub kernel: bool,
 }
 
 /// Which stages shall be recorded how.
@@ -213,7 +215,8 @@ pub fn parse(query: &str) -> Result<Params, String> {
             "hz" => params.hz = Some(hz(&value)?),
             "format" => params.format = format(&value)?,
             "by" => params.by = labels(&value)?,
-            "lines" => params.lines = lines(&value)?,
+            "lines" => params.lines = flag("lines", &value)?,
+            "kernel" => params.kernel = flag("kernel", &value)?,
             name => {
                 if let Some(label) = LABELS.into_iter().find(|label| *label == name) {
                     params.only.retain(|(known, _)| *known != label);
@@ -257,11 +260,11 @@ fn format(value: &str) -> Result<Format, String> {
     })
 }
 
-fn lines(value: &str) -> Result<bool, String> {
+fn flag(name: &str, value: &str) -> Result<bool, String> {
     match value {
         "1" => Ok(true),
         "0" => Ok(false),
-        _ => Err(format!("lines={}: lines must be 0 or 1", short(value))),
+        _ => Err(format!("{name}={}: {name} must be 0 or 1", short(value))),
     }
 }
 
@@ -290,8 +293,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_read() {
-        let query =
-            "seconds=2.5&hz=999&format=svg&by=tenant,stage&tenant=b&tenant=a%20b&user=&lines=1&debug=0&gc";
+        let query = "seconds=2.5&hz=999&format=svg&by=tenant,stage&tenant=b&tenant=a%20b&user=&lines=1&kernel=1&debug=0&gc";
         let params = parse(query).unwrap();
         assert_eq!(
             params,
@@ -304,6 +306,7 @@ mod tests {
                 by: vec!["tenant", "stage"],
                 only: vec![("tenant", "a b".into()), ("user", String::new())],
                 lines: true,
+                kernel: true,
             }
         );
         assert_eq!(parse(""), Ok(Params::default()));
@@ -321,7 +324,9 @@ mod tests {
         }
         let error = parse("format=png").unwrap_err();
         assert!(FORMATS.iter().all(|(name, _)| error.contains(name)), "{error}");
-        assert!(parse("lines=yes").unwrap_err().contains("0 or 1"));
+        for flag in ["lines", "kernel"] {
+            assert!(parse(&format!("{flag}=yes")).unwrap_err().contains(&format!("{flag} must be 0 or 1")));
+        }
         assert!(parse("by=tenant,color").unwrap_err().contains("statement"));
         assert!(parse(&format!("hz={}", "9".repeat(1 << 20))).unwrap_err().len() < 200);
     }

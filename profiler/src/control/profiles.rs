@@ -83,6 +83,7 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
+    let builder = if params.kernel { builder.kernel_frames() } else { builder };
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = blocking(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;

@@ -93,7 +93,7 @@ async fn index() -> Html<String> {
          <p><code>format=svg</code>, <code>icicle</code>, <code>top</code>, <code>folded</code>, <code>speedscope</code> \
          or <code>firefox</code> instead of pprof; <code>by=</code> a label, or several, to root the stacks in; a label \
          and its value, such as <code>tenant=acme</code>, for the samples of that alone; <code>lines=1</code> for \
-         lines and inlined functions.</p></body></html>\n",
+         lines and inlined functions; of the CPU <code>kernel=1</code> for functions of the kernel.</p></body></html>\n",
         std::process::id()
     ))
 }

@@ -151,7 +151,7 @@ impl Sampler {
     fn begin(&self) -> Result<Option<Session>, Error> {
         let asks = self.asks.clone();
         let step_aside = move || drop(asks.send(Ask::StepAside));
-        let what = What::Cpu { hz: self.hz };
+        let what = What::Cpu { hz: self.hz, kernel_frames: false };
         let turn = Turn::take_aside(what.name(), "continuous profiling", step_aside);
         turn.map(|turn| Session::start_in(turn, what)).transpose()
     }

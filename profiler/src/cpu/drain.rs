@@ -43,6 +43,8 @@ pub(super) struct Gathered {
     pub(super) context_cap: u64,
     /// Threads that could not be given a trigger.
     pub(super) threads_missed: u64,
+    /// What the trigger could not do else, by cause.
+    pub(super) dropped: Vec<(&'static str, u64)>,
     /// When sampling ended, and the process's CPU time by then; `None` if it never began.
     pub(super) end: Option<(Instant, u64)>,
     /// Threads that blocked the rung's signal at the end.
@@ -56,13 +58,13 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
     let new =
         |rung: &dyn Trigger| Gathered { blind_to_kernel: rung.blind_to_kernel(), ..Gathered::default() };
     let mut gathered = new(&*rung);
-    let looks = if matches!(what, What::Cpu { hz: ..SLOW_HZ }) { 1 } else { LOOKS };
+    let looks = if matches!(what, What::Cpu { hz: ..SLOW_HZ, .. }) { 1 } else { LOOKS };
     let mut look = 0;
     loop {
         match asks.recv_timeout(TEND / looks) {
             Ok(Cut(reply)) => {
                 handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
-                gathered.threads_missed = rung.threads_missed();
+                (gathered.threads_missed, gathered.dropped) = (rung.threads_missed(), rung.dropped());
                 // Who asked may have gone.
                 let _ = reply.send(std::mem::replace(&mut gathered, new(&*rung)));
             }
@@ -79,7 +81,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
         }
     }
     gathered.counters = rung.counters();
-    gathered.threads_missed = rung.threads_missed();
+    (gathered.threads_missed, gathered.dropped) = (rung.threads_missed(), rung.dropped());
     let signal = rung.signal();
     drop(rung);
     gathered.end = Some((Instant::now(), tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID)));

@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ring::Ring;
+use super::kernel_records;
+use super::ring::{MAX_FRAMES, Ring};
 use super::roll::{self, Note};
 use super::switches::Stand;
 use super::{What, tasks};
@@ -71,6 +72,9 @@ pub(super) struct Given {
 /// What a handler takes at most on a core of its own: a walk of the deepest stack with cold caches.
 const LONGEST_NS: u64 = 50_000;
 
+/// The functions of the kernel leave room for the program's.
+const _: () = assert!(kernel_records::MOST < MAX_FRAMES / 2);
+
 static RECORDER: Armed<Recorder> = Armed::new();
 
 /// Signals of ours that arrived and were to give a sample, since the process started. Each is counted once more below.
@@ -113,6 +117,16 @@ pub(super) fn disarm(last_look: impl FnOnce(&Recorder)) {
 /// # Safety
 /// `context` is the third argument of the running handler.
 pub(super) unsafe fn sample(weight: Weight, context: *const libc::c_void) {
+    // SAFETY: by the caller's promise.
+    unsafe { sample_within(weight, None, context) };
+}
+
+/// Takes a sample of the calling thread, of which is known what the kernel was doing for it: its functions, innermost first, or
+/// none if it ran its own code.
+///
+/// # Safety
+/// As for [`sample`].
+pub(super) unsafe fn sample_within(weight: Weight, kernel: Option<&[u64]>, context: *const libc::c_void) {
     TAKEN.fetch_add(1, Ordering::Relaxed);
     SAMPLING.set(true);
     // A signal may outlive its profile, and meet one of another kind.
@@ -120,7 +134,7 @@ pub(super) unsafe fn sample(weight: Weight, context: *const libc::c_void) {
         |recorder: &Recorder| matches!(recorder.what, What::Cpu { .. }) != matches!(weight, Weight::Given(_));
     let take = |recorder: &Recorder| {
         // SAFETY: by the caller's promise.
-        fits(recorder).then(|| unsafe { record(recorder, &weight, context) })
+        fits(recorder).then(|| unsafe { record(recorder, &weight, kernel, context) })
     };
     if with_armed(take).flatten().is_none() {
         LATE.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +155,7 @@ pub(super) fn sampling() -> bool {
 
 /// # Safety
 /// As for [`sample`].
-unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_void) {
+unsafe fn record(recorder: &Recorder, weight: &Weight, kernel: Option<&[u64]>, context: *const libc::c_void) {
     // SAFETY: errno is the thread's own.
     let errno = unsafe { *libc::__errno_location() };
     let start = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
@@ -185,11 +199,15 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, context: *const libc::c_v
         sample.context.state = state;
         (sample.count, sample.weight, sample.seen) = (count, weight, seen);
         // Who waits is in the kernel in any case.
-        let kernel = on_cpu && in_system_call(&registers);
-        if kernel {
-            sample.frames[0] = KERNEL;
+        let (functions, within) = match kernel {
+            Some(functions) => (functions, !functions.is_empty()),
+            None => (&[][..], on_cpu && in_system_call(&registers)),
+        };
+        let above = functions.len() + usize::from(within);
+        sample.frames[..functions.len()].copy_from_slice(functions);
+        if within {
+            sample.frames[functions.len()] = KERNEL;
         }
-        let above = usize::from(kernel);
         if !recorder.in_focus(&sample.context) {
             sample.frames[0] = NOT_IN_FOCUS;
             (sample.depth, sample.complete) = (1, false);

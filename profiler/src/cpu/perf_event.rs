@@ -77,6 +77,21 @@ impl Drop for PerfEvent {
     }
 }
 
+/// Why an event that counts in the kernel can't be had, and what it takes.
+pub(super) fn what_it_takes(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+            let paranoid = paranoid.as_deref().map_or("not known", str::trim);
+            format!(
+                "perf_event_open: {error}. It takes CAP_PERFMON, or kernel.perf_event_paranoid at 1 or less, which is \
+                 {paranoid} here; and in a container a seccomp profile that lets perf_event_open pass"
+            )
+        }
+        _ => format!("perf_event_open: {error}"),
+    }
+}
+
 /// How many threads may have so many events each: their descriptors may take half of those that the host has left. Refuses if
 /// the threads there are want more.
 pub(super) fn spare_descriptors(events: u64) -> Result<usize, Error> {

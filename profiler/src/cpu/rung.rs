@@ -3,6 +3,7 @@
 
 use super::counting::Counting;
 use super::ctimer::Ctimer;
+use super::perf_kernel::PerfKernel;
 use super::perf_setsig::PerfSetsig;
 use super::perf_sigtrap::PerfSigtrap;
 use super::sampler::Sampler;
@@ -10,6 +11,7 @@ use super::switches::Switches;
 use super::walker::Walker;
 use super::{Counter, What, tasks};
 use crate::error::Error;
+use crate::symbolize;
 
 /// What interrupts threads: as they use CPU time, or as another kind of profile wants it. Dropping it ends it.
 pub(super) trait Trigger: Send {
@@ -35,6 +37,11 @@ pub(super) trait Trigger: Send {
         0
     }
 
+    /// What it could not do else, by cause.
+    fn dropped(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// What its counters stand at, if it counts.
     fn counters(&self) -> Vec<Counter> {
         Vec::new()
@@ -54,7 +61,7 @@ const LADDER: [(&str, Start); 4] = [
 /// Starts what the kind of profile takes. The second part says why better ways do not work.
 pub(super) fn start(what: What) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
     let trigger: Box<dyn Trigger> = match what {
-        What::Cpu { .. } => return start_cpu(what.period()),
+        What::Cpu { kernel_frames, .. } => return start_cpu(what.period(), kernel_frames),
         What::OffCpu { .. } => Box::new(Switches::start()?),
         What::Wall { hz } => Box::new(Walker::start(hz)?),
         What::Counters => Box::new(Counting::start()?),
@@ -64,8 +71,8 @@ pub(super) fn start(what: What) -> Result<(Box<dyn Trigger>, Vec<String>), Error
 
 /// Starts the highest rung that works, or the one that `STAGELIGHT_CPU_RUNG` names, at a sample for so many nanoseconds
 /// of CPU time. Each is tried in earnest; whatever error refuses one leads to the next. The second part says why those
-/// above it do not work.
-fn start_cpu(period_ns: u64) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
+/// above it do not work. With the kernel's functions it is the highest in its own form, or any without them.
+fn start_cpu(period_ns: u64, kernel_frames: bool) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
     let wish = std::env::var("STAGELIGHT_CPU_RUNG").unwrap_or_default();
     let any = wish.is_empty() || wish == "auto";
     if !any && LADDER.iter().all(|(name, _)| *name != wish) {
@@ -79,6 +86,20 @@ fn start_cpu(period_ns: u64) -> Result<(Box<dyn Trigger>, Vec<String>), Error> {
         ));
     }
     let mut refused = Vec::new();
+    if kernel_frames {
+        let start = if any || wish == LADDER[0].0 {
+            PerfKernel::start(period_ns)
+        } else {
+            Err(Error::Refused(format!("STAGELIGHT_CPU_RUNG is {wish:?}, and they take {}", LADDER[0].0)))
+        };
+        match start {
+            Ok(trigger) => {
+                refused.extend(symbolize::kernel_names_hidden());
+                return Ok((Box::new(trigger), refused));
+            }
+            Err(error) => refused.push(format!("kernel frames: {error}")),
+        }
+    }
     for (name, start) in LADDER.iter().filter(|(name, _)| any || *name == wish) {
         match start(period_ns) {
             Ok(trigger) => return Ok((trigger, refused)),

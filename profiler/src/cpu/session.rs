@@ -11,7 +11,7 @@ use super::handler::{self, Recorder};
 use super::rung::{self, Trigger};
 use super::turn::Turn;
 use super::{Chosen, Counter, Totals, What};
-use super::{past, ring, switches, tasks, thinning, walker};
+use super::{kernel_ring, past, ring, switches, tasks, thinning, walker};
 use crate::error::Error;
 use crate::focus::Focus;
 use crate::profile::{Profile, ProfileStats, RawProfile};
@@ -24,7 +24,7 @@ static RING_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes that sampling uses at present.
 pub(crate) fn bytes() -> usize {
-    RING_BYTES.load(Ordering::Relaxed) as usize + unwind::bytes()
+    RING_BYTES.load(Ordering::Relaxed) as usize + kernel_ring::bytes() + unwind::bytes()
 }
 
 /// What all profiles so far came to, the running one included.
@@ -212,6 +212,7 @@ impl Session {
             ("threads_missed", gathered.threads_missed),
             ("signal_blocked", gathered.signal_blocked),
         ];
+        dropped.extend_from_slice(&gathered.dropped);
         let first_waits = switches::first_waits(self.what);
         dropped.extend((first_waits != 0).then_some(("first_waits", first_waits)));
         let stats = ProfileStats {
@@ -254,7 +255,7 @@ impl Drop for Session {
 fn slots(what: What) -> usize {
     let cores = std::thread::available_parallelism().map_or(4, usize::from);
     match what {
-        What::Cpu { hz } => (hz as usize * cores / 4).clamp(128, 8192),
+        What::Cpu { hz, .. } => (hz as usize * cores / 4).clamp(128, 8192),
         What::OffCpu { .. } => thinning::PER_SECOND as usize / 5,
         What::Wall { .. } => walker::PER_SECOND as usize / 5,
         What::Counters => (1024 * cores).clamp(1024, 8192),

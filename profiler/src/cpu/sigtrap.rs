@@ -3,7 +3,7 @@
 use super::handler::{self, Weight};
 use super::perf_event::spare_descriptors;
 use super::signal::{self, Former};
-use super::{counting, switches, tasks};
+use super::{counting, kernel_ring, perf_kernel, switches, tasks};
 use crate::error::Error;
 
 /// Comes back in the signal's information, by which our samples are told from other traps: for CPU samples as it is, for others
@@ -50,6 +50,10 @@ extern "C" fn on_trap(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         switches::MARK if code == TRAP_PERF => unsafe { switches::on_switch(context) },
         // SAFETY: as above.
         mark if code == TRAP_PERF && counting::is_mark(mark) => unsafe { counting::on_count(mark, context) },
+        // SAFETY: as above.
+        mark if code == TRAP_PERF && kernel_ring::is_mark(mark) => unsafe {
+            perf_kernel::on_sample(mark, context)
+        },
         _ => FORMER.forward(signal, info, context),
     }
 }

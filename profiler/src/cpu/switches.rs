@@ -5,14 +5,13 @@
 //! switch: nobody need note when it left. What it waited for is where it stands now.
 
 use std::cell::Cell;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perf_event_open_sys::bindings;
 
 use super::events::{Events, Spec};
 use super::handler::{self, Given, Recorder, Weight};
-use super::perf_event::Source;
+use super::perf_event::{Source, what_it_takes};
 use super::rung::Trigger;
 use super::thinning;
 use super::{What, sigtrap, tasks};
@@ -60,7 +59,7 @@ impl Switches {
             user_only: false,
         });
         let events = events.and_then(|events| events.enable().map(|()| events));
-        let events = events.map_err(|error| refused(&reason(&error)))?;
+        let events = events.map_err(|error| refused(&what_it_takes(&error)))?;
         // From here on who leaves the CPU raises an event.
         handler::with_armed(|recorder| recorder.began.set(running()));
         Ok(Self(events))
@@ -83,20 +82,6 @@ impl Trigger for Switches {
 
     fn threads_missed(&self) -> u64 {
         self.0.refused.len() as u64
-    }
-}
-
-fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => {
-            let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
-            let paranoid = paranoid.as_deref().map_or("not known", str::trim);
-            format!(
-                "perf_event_open: {error}. It takes CAP_PERFMON, or kernel.perf_event_paranoid at 1 or less, which is \
-                 {paranoid} here; and in a container a seccomp profile that lets perf_event_open pass"
-            )
-        }
-        _ => format!("perf_event_open: {error}"),
     }
 }
 

@@ -72,8 +72,8 @@ fn shift(now: u64) -> u64 {
     settled
 }
 
-/// Xorshift, on each thread by itself, begun with the seed and where the thread lies.
-fn random(seed: u64) -> u64 {
+/// Xorshift, on each thread by itself, begun with the seed and where the thread lies. Async-signal-safe.
+pub(super) fn random(seed: u64) -> u64 {
     let mut value = RANDOM.get();
     if value == 0 {
         let place = RANDOM.with(|place| std::ptr::from_ref(place) as u64);

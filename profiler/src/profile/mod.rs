@@ -86,13 +86,13 @@ impl Kind {
 /// How a profile came about and what it rests on: all of it, whatever was cut from it afterwards.
 #[derive(Clone, Debug)]
 pub struct ProfileStats {
-    /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
+    /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-kernel`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
     /// `sampler-thread` for CPU; `context-switches` for time off the CPU; `sampler-thread` for the wall clock; `counters` for a
     /// look at the counters; `locks` for those that tell of their waits; `jemalloc` for the heap.
     pub rung: String,
     /// What samples by it are not, in words; empty if there is nothing to say.
     pub rung_limits: String,
-    /// Why better ways were not taken.
+    /// Why better ways were not taken, or not wholly.
     pub rungs_refused: Vec<String>,
     /// Samples that the profile rests on.
     pub samples: u64,
@@ -105,7 +105,9 @@ pub struct ProfileStats {
     /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be
     /// sampled (`threads_missed`), threads that blocked the rung's signal at the end (`signal_blocked`), waits that
     /// are not known because their thread had just started, or waited as the profile did, and count as switches of no length
-    /// (`first_waits`), waits for locks that were not recorded because others were (`busy`, or `nested` on the same thread).
+    /// (`first_waits`), waits for locks that were not recorded because others were (`busy`, or `nested` on the same thread), threads whose samples
+    /// have no functions of the kernel because there was no room for them (`kernel_frames_missed`), and samples without them for
+    /// the same reason (`kernel_frames_lost`).
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,

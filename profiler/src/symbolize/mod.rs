@@ -9,7 +9,12 @@ use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 
 #[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
 mod mappings;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use kernel::{KERNEL_CODE, hidden as kernel_names_hidden};
 
 /// A function at a place in its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +48,7 @@ pub(crate) struct Mapping {
 }
 
 /// What is known of an address.
+#[derive(Default)]
 pub(crate) struct Symbols {
     /// The object that it lies in.
     pub(crate) mapping: Option<Arc<Mapping>>,
@@ -51,13 +57,32 @@ pub(crate) struct Symbols {
     pub(crate) frames: Vec<Frame>,
 }
 
-/// The functions at each address of this process.
+/// The functions at each address of this process and of the kernel, which are sorted.
 ///
 /// Names come from the symbol table, which stock release builds keep and which has them with their paths. With `lines` the
 /// debug information is read as well, where there is any: it adds files, lines and inlined functions, whose names it
 /// has bare, and takes twice as long.
 #[cfg(target_os = "linux")]
 pub(crate) fn symbolize(addresses: &[u64], lines: bool) -> Vec<Symbols> {
+    use kernel::KERNEL_CODE;
+
+    let [start, end] = [KERNEL_CODE.start, KERNEL_CODE.end]
+        .map(|bound| addresses.partition_point(|&address| address < bound));
+    let mut all = of_process(&addresses[..start], lines);
+    if start < end {
+        let mapping = kernel::mapping();
+        all.extend(kernel::names(&addresses[start..end]).into_iter().map(|name| Symbols {
+            mapping: Some(Arc::clone(&mapping)),
+            frames: name.into_iter().map(Frame::named).collect(),
+        }));
+    }
+    // What stands for something else.
+    all.extend(addresses[end..].iter().map(|_| Symbols::default()));
+    all
+}
+
+#[cfg(target_os = "linux")]
+fn of_process(addresses: &[u64], lines: bool) -> Vec<Symbols> {
     use blazesym::Pid;
     use blazesym::symbolize::source::Process;
 
@@ -151,7 +176,7 @@ fn frames(name: Option<&Sym<'_>>, detail: Option<&Sym<'_>>, lines: bool) -> Vec<
 /// Nothing is sampled elsewhere.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn symbolize(addresses: &[u64], _lines: bool) -> Vec<Symbols> {
-    addresses.iter().map(|_| Symbols { mapping: None, frames: Vec::new() }).collect()
+    addresses.iter().map(|_| Symbols::default()).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]

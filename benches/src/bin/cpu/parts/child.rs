@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{eintr, floor, resources, stacks, svg, weights};
+use super::{eintr, floor, kernel, resources, stacks, svg, weights};
 
 /// What the child is told to do.
 pub fn run(arguments: &[String]) {
@@ -15,6 +15,7 @@ pub fn run(arguments: &[String]) {
         ["stacks", load] => stacks::child(load),
         ["eintr"] => eintr::child(),
         ["floor"] => floor::child(),
+        ["kernel"] => kernel::child(),
         ["svg"] => svg::child(),
         ["resources"] => resources::child(),
         _ => Vec::new(),

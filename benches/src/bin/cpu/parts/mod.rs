@@ -3,6 +3,7 @@
 mod child;
 mod eintr;
 mod floor;
+mod kernel;
 mod labels;
 mod load;
 mod resources;
@@ -20,10 +21,11 @@ use stagelight_benches::report::Report;
 /// By name.
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("resources", resources::measure),
     ("walks", walks::measure),
     ("stacks", stacks::measure),
+    ("kernel", kernel::measure),
     ("labels", labels::measure),
     ("eintr", eintr::measure),
     ("weights", weights::measure),
