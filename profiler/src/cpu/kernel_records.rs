@@ -33,10 +33,12 @@ const SAMPLE_BYTES: u64 = 16;
 const LOST_BYTES: u64 = 24;
 
 impl Chain {
+    /// Without any.
     pub const fn new() -> Self {
         Self { frames: [0; MOST], depth: 0 }
     }
 
+    /// The addresses, innermost first.
     pub fn frames(&self) -> &[u64] {
         &self.frames[..self.depth]
     }
@@ -78,14 +80,14 @@ pub fn read(
         let at = from.wrapping_add(done);
         let header = word(at);
         let (kind, size) = (header as u32, header >> 48);
-        if size < 8 || size % 8 != 0 || size > all - done {
+        if size < 8 || !size.is_multiple_of(8) || size > all - done {
             // No kernel writes that.
             break;
         }
         match kind {
             bindings::PERF_RECORD_SAMPLE if size >= SAMPLE_BYTES => {
                 found.samples += 1;
-                if random() % found.samples == 0 {
+                if random().is_multiple_of(found.samples) {
                     chosen = Some((at, size));
                 }
             }

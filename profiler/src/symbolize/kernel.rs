@@ -28,6 +28,7 @@ pub(super) fn mapping() -> Arc<Mapping> {
 }
 
 /// Why the kernel's functions have no names, if they haven't. Quick unless they haven't.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no sampler"))]
 pub(crate) fn hidden() -> Option<String> {
     match open().and_then(|lines| any_symbol(lines, |_| true)) {
         Ok(true) => None,

@@ -57,7 +57,7 @@ pub(crate) struct Symbols {
     pub(crate) frames: Vec<Frame>,
 }
 
-/// The functions at each address of this process and of the kernel, which are sorted.
+/// The functions at each address of this process and, after those, of the kernel.
 ///
 /// Names come from the symbol table, which stock release builds keep and which has them with their paths. With `lines` the
 /// debug information is read as well, where there is any: it adds files, lines and inlined functions, whose names it
