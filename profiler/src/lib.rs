@@ -29,7 +29,6 @@
 //! | rung | what interrupts | taken where |
 //! | --- | --- | --- |
 //! | `perf-sigtrap` | a perf event that threads inherit and that signals the thread itself (`SIGTRAP`) | Linux 6.1 and no debugger; with `kernel.perf_event_paranoid` at 2 it is `perf-sigtrap-user`, which interrupts user code alone |
-//! | `perf-sigtrap-kernel` | a perf event a thread, likewise, with a ring for the kernel's functions | on request, where that is permitted |
 //! | `perf-setsig` | a perf event a thread that sends it `SIGPROF`; user code alone | older kernels, and under a debugger |
 //! | `ctimer` | a timer on each thread's CPU clock (`SIGPROF`), at most at the kernel's tick | containers that forbid `perf_event_open` |
 //! | `sampler-thread` | a thread that looks at the others' CPU clocks and sends `SIGPROF` | where timers are refused too |
@@ -45,7 +44,8 @@
 //! database, its thread's name, and its query's trace, if that was kept. A sample that fell into the kernel ends in a frame
 //! `[kernel]` on top of the function that made the system call; where samples may not fall there, that time has a frame
 //! `[kernel, not permitted]` of its own, so that totals are the threads' CPU time all the same. With
-//! [`kernel_frames`](CpuBuilder::kernel_frames) the kernel's own functions stand on top of it, where the process may see them.
+//! [`kernel_frames`](CpuBuilder::kernel_frames) the kernel's own functions stand on top of `[kernel]`, where the process may see them; the
+//! rung is `perf-sigtrap-kernel` then, whose events threads don't inherit.
 //!
 //! A stack that does not reach its thread's start ends in a frame that says why: `[cut, too deep]` from 250 frames on, or
 //! `[cut, not unwound]` where no table led on.

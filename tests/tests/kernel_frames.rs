@@ -210,6 +210,38 @@ fn threads_that_come_and_go_are_weighed_and_have_functions_of_the_kernel() {
 }
 
 #[test]
+fn of_a_system_call_of_many_periods_one_part_stands_for_all_and_the_others_are_counted() {
+    let test = "of_a_system_call_of_many_periods_one_part_stands_for_all_and_the_others_are_counted";
+    if !is_child() {
+        return if_permitted(test);
+    }
+    /// One call for all of it, some 100 ms: hundreds of periods, and one signal.
+    #[query(key = "draw", tenant = "draws")]
+    fn draw(room: &mut [u8]) {
+        // SAFETY: the kernel writes to our room, and no more than it has.
+        assert!(unsafe { libc::getrandom(room.as_mut_ptr().cast(), room.len(), 0) } > 0);
+    }
+    let mut room = vec![1; 32 << 20];
+    let session = cpu().hz(4999).kernel_frames().start().unwrap();
+    let start = thread_cpu_ns();
+    for _ in 0..8 {
+        draw(&mut room);
+    }
+    let truth = thread_cpu_ns() - start;
+    let profile = session.stop().unwrap();
+    let weighed = profile.filter("tenant", "draws").total() as f64 / truth as f64;
+    let draws = stacks(&profile, "draws");
+    let known = share(&draws, |stack| stack.contains(";[kernel];"));
+    let lost = dropped(&profile, "kernel_frames_lost").unwrap();
+    eprintln!(
+        "{} samples, {lost} lost, {weighed:.3} of the CPU time, {known:.3} with functions",
+        profile.stats().samples
+    );
+    assert!((0.9..=1.1).contains(&weighed) && known > 0.9, "{weighed}, {known}: {draws:?}");
+    assert!(lost > 100, "{lost}: {:?}", profile.stats());
+}
+
+#[test]
 fn profiles_that_begin_and_end_under_load_harm_nobody() {
     if !is_child() {
         return if_permitted("profiles_that_begin_and_end_under_load_harm_nobody");

@@ -100,8 +100,8 @@ impl KernelRing {
 
     fn words(&self) -> &[AtomicU64] {
         // SAFETY: the second page of the mapping, which is there as long as `self`; any bytes are numbers, and an atomic has
-        // the layout of its number. The kernel writes no word that is not before `data_tail` or beyond `data_head`, and if it
-        // did, atomic reads would bear it.
+        // the layout of its number. Between `data_tail` and `data_head` the kernel writes nothing; if it did, atomic reads would
+        // bear it.
         unsafe {
             slice::from_raw_parts(self.page.as_ptr().byte_add(PAGE).cast(), PAGE / size_of::<AtomicU64>())
         }
@@ -136,7 +136,7 @@ impl Place {
     pub(super) fn claim() -> Option<Self> {
         let first = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut places = (0..PLACES).map(|step| first.wrapping_add(step) % PLACES);
-        places.find(|&place| !ENTRIES[place].taken.swap(true, Ordering::Relaxed)).map(Self)
+        places.find(|&place| !ENTRIES[place].taken.swap(true, Ordering::Acquire)).map(Self)
     }
 
     /// By which the event tells its thread's handler which ring is its own.
@@ -154,7 +154,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         ENTRIES[self.0].ring.disarm(|_| ());
-        ENTRIES[self.0].taken.store(false, Ordering::Relaxed);
+        ENTRIES[self.0].taken.store(false, Ordering::Release);
     }
 }
 
