@@ -1,13 +1,18 @@
-//! The CPU profiler at 4,999 Hz on a program that does its worst, on each rung in turn.
+//! The profilers on programs that do their worst.
 //!
-//! `cargo run --release -p stagelight-benches --bin soak -- --minutes 5` shares the time among the rungs that can be had
-//! here (`--seconds` as well; `--rung ctimer` takes one alone) and prints a line for each. It exits with 1 if a signal is
-//! unaccounted for, an allocation happened in the handler, a profile lost samples that were kept, or a process crashed or
-//! hung.
+//! `cargo run --release -p stagelight-benches --bin soak -- --minutes 5` takes CPU profiles at 4,999 Hz. It shares the time
+//! among the rungs that can be had here (`--seconds` as well; `--rung ctimer` takes one alone) and prints some lines for each. It exits
+//! with 1 if a signal is unaccounted for, an allocation happened in the handler, a profile lost samples that were kept, or a
+//! process crashed or hung.
 //!
-//! Each rung has a process of its own, so that a crash is seen and does not end the others.
+//! `-- heap --minutes 60` takes heap, allocation and CPU profiles while threads come and go, memory is resized and freed by
+//! others, and sampling is switched. It exits with 1 if a tenant's live bytes at the end are further from the truth than
+//! sampling may be, a profile failed, or the process crashed or hung.
+//!
+//! Each rung, and the heap, has a process of its own, so that a crash is seen and does not end the others.
 
 mod allocator;
+mod heap;
 mod storms;
 mod trial;
 mod watchdog;
@@ -24,34 +29,55 @@ const GRACE: Duration = Duration::from_secs(90);
 fn main() -> ExitCode {
     let mut seconds = 60;
     let mut rungs = RUNGS.to_vec();
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    let of_heap = arguments.next_if(|argument| argument == "heap").is_some();
     while let Some(argument) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         match (argument.as_str(), value.parse::<u64>()) {
             ("--minutes", Ok(minutes)) => seconds = minutes * 60,
             ("--seconds", Ok(value)) => seconds = value,
-            ("--rung", _) if RUNGS.contains(&value.as_str()) => rungs.retain(|rung| *rung == value),
+            ("--rung", _) if RUNGS.contains(&value.as_str()) && !of_heap => {
+                rungs.retain(|rung| *rung == value);
+            }
+            ("--trial", Ok(value)) if of_heap => return heap::run(Duration::from_secs(value)),
             ("--trial", Ok(value)) => return trial::run(Duration::from_secs(value)),
             _ => {
-                eprintln!("soak: {argument} {value}? There are --minutes, --seconds and --rung ({RUNGS:?}).");
+                eprintln!(
+                    "soak: {argument} {value}? There are --minutes, --seconds and --rung ({RUNGS:?}), and before them `heap`."
+                );
                 return ExitCode::from(2);
             }
         }
     }
-    let each = Duration::from_secs((seconds / rungs.len() as u64).max(2));
-    let failed = rungs.into_iter().filter(|rung| !soak(rung, each)).count();
+    let failed = if of_heap {
+        let mut trial = trial_command();
+        trial.arg("heap");
+        usize::from(!soak("heap", trial, Duration::from_secs(seconds)))
+    } else {
+        let each = Duration::from_secs((seconds / rungs.len() as u64).max(2));
+        let soak = |rung: &&str| {
+            let mut trial = trial_command();
+            trial.env("STAGELIGHT_CPU_RUNG", rung);
+            soak(rung, trial, each)
+        };
+        rungs.iter().filter(|rung| !soak(rung)).count()
+    };
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Soaks one rung and says what came of it; `false` on any violation.
-fn soak(rung: &str, time: Duration) -> bool {
-    let verdict = match trial(rung, time) {
+fn trial_command() -> Command {
+    Command::new(std::env::current_exe().unwrap_or_default())
+}
+
+/// Soaks in a process of its own and says what came of it; `false` on any violation.
+fn soak(name: &str, trial: Command, time: Duration) -> bool {
+    let verdict = match run(trial, time) {
         Ok((status, report)) if status.code() == Some(i32::from(trial::REFUSED)) => {
-            println!("{rung}: not permitted here: {report}");
+            println!("{name}: not permitted here: {report}");
             return true;
         }
         Ok((status, report)) => {
-            print!("{rung}: {report}");
+            print!("{name}: {report}");
             match status.code() {
                 Some(0) => Ok("crashes 0, hangs 0"),
                 Some(code) => Err(format!("VIOLATED, exit code {code}")),
@@ -61,17 +87,15 @@ fn soak(rung: &str, time: Duration) -> bool {
         Err(error) => Err(error),
     };
     match verdict {
-        Ok(text) => println!("{rung}: {text}"),
-        Err(ref text) => println!("{rung}: {text}"),
+        Ok(text) => println!("{name}: {text}"),
+        Err(ref text) => println!("{name}: {text}"),
     }
     verdict.is_ok()
 }
 
-fn trial(rung: &str, time: Duration) -> Result<(ExitStatus, String), String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut trial = Command::new(program)
+fn run(mut trial: Command, time: Duration) -> Result<(ExitStatus, String), String> {
+    let mut trial = trial
         .args(["--trial", &time.as_secs().to_string()])
-        .env("STAGELIGHT_CPU_RUNG", rung)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;

@@ -18,19 +18,20 @@ pub(crate) struct Storm {
 }
 
 pub(crate) static STORMS: [Storm; 7] = [
-    Storm { pulse: Pulse::new("panics"), round: panics },
-    Storm { pulse: Pulse::new("mallocs"), round: mallocs },
-    Storm {
-        pulse: Pulse::new("backtraces"),
-        round: |_| drop(black_box(Backtrace::force_capture().to_string())),
-    },
-    Storm { pulse: Pulse::new("dlopen"), round: dlopen },
-    Storm { pulse: Pulse::new("churn"), round: churn },
-    Storm { pulse: Pulse::new("forks"), round: fork },
-    Storm { pulse: Pulse::new("heap profiles"), round: heap_profile },
+    Storm::new("panics", panics),
+    Storm::new("mallocs", mallocs),
+    Storm::new("backtraces", |_| drop(black_box(Backtrace::force_capture().to_string()))),
+    Storm::new("dlopen", dlopen),
+    Storm::new("churn", churn),
+    Storm::new("forks", fork),
+    Storm::new("heap profiles", heap_profile),
 ];
 
 impl Storm {
+    pub(crate) const fn new(name: &'static str, round: fn(u64)) -> Self {
+        Self { pulse: Pulse::new(name), round }
+    }
+
     /// Rounds until told to stop.
     pub(crate) fn rage(&self, stop: &AtomicBool) {
         let mut number = 0;
@@ -85,7 +86,7 @@ fn dlopen(number: u64) {
     }
 }
 
-/// Threads that the churn has started so far.
+/// Threads that storms have started so far.
 pub(crate) static STARTED: AtomicU64 = AtomicU64::new(0);
 
 /// Threads of the churn that have not ended.
@@ -125,7 +126,7 @@ fn churn(number: u64) {
 }
 
 /// A plain `fork` that executes another program, and one by the standard library in turns.
-fn fork(number: u64) {
+pub(crate) fn fork(number: u64) {
     if number.is_multiple_of(2) {
         let status = std::process::Command::new("/bin/true").status();
         assert!(status.is_ok_and(|status| status.success()), "/bin/true");

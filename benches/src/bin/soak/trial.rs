@@ -32,13 +32,7 @@ pub(crate) fn run(time: Duration) -> ExitCode {
         print!("{error}");
         return ExitCode::from(REFUSED);
     }
-    // The panics of the storm are not for the terminal; others are, and end the process.
-    std::panic::set_hook(Box::new(|panic| {
-        if panic.payload().downcast_ref::<&str>() != Some(&"of the storm") {
-            eprintln!("{panic}");
-            std::process::abort();
-        }
-    }));
+    abort_on_panics();
     let stop = AtomicBool::new(false);
     let mut sums = Sums::default();
     std::thread::scope(|scope| {
@@ -55,6 +49,16 @@ pub(crate) fn run(time: Duration) -> ExitCode {
         stop.store(true, Ordering::Relaxed);
     });
     report(&sums, time)
+}
+
+/// The panics of the storm are not for the terminal; others are, and end the process.
+pub(crate) fn abort_on_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&"of the storm") {
+            eprintln!("{panic}");
+            std::process::abort();
+        }
+    }));
 }
 
 /// Long profiles and short ones in turns, some of them dropped.
