@@ -25,6 +25,8 @@ mod live;
 mod live;
 mod pseudo_frame;
 #[cfg(target_os = "linux")]
+mod reset;
+#[cfg(target_os = "linux")]
 mod sampled;
 #[cfg(target_os = "linux")]
 mod switch;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{activation, jemalloc, window};
+use super::{activation, jemalloc, reset, window};
 use crate::error::Error;
 
 /// Since when there are samples, if not since the start.
@@ -17,11 +17,13 @@ const LG_SAMPLE: std::ops::RangeInclusive<u32> = 10..=30;
 ///
 /// With `None` what was sampled stays in profiles until it is freed, and nothing comes to it. Another rate than before makes
 /// jemalloc forget what it has sampled, so profiles begin anew; they show since when in
-/// [`ProfileStats::started`](crate::ProfileStats::started).
+/// [`ProfileStats::started`](crate::ProfileStats::started). While it does, which as a rule takes some milliseconds and at most half a
+/// second, threads that free sampled memory wait: jemalloc's own way of doing it can crash the process.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a rate outside 10 to 30, [`Error::Unsupported`] if the allocator does not sample, with the reason, and
-/// [`Error::Busy`] while an allocation profile runs, which needs one rate for all of its time.
+/// [`Error::Busy`] while an allocation profile runs, which needs one rate for all of its time, or if the machine
+/// is too busy for another rate to be set safely.
 pub fn sample_heap(lg_sample: Option<u32>) -> Result<(), Error> {
     activation::active().map_err(Error::Unsupported)?;
     let _no_window = window::none_open()?;
@@ -40,7 +42,7 @@ pub fn sample_heap(lg_sample: Option<u32>) -> Result<(), Error> {
     // SAFETY: the manual gives `size_t` for both rates and `bool` for whether it is active.
     unsafe {
         if jemalloc::read::<usize>(c"prof.lg_sample") != Ok(lg_sample as usize) {
-            jemalloc::write(c"prof.reset", lg_sample as usize).map_err(refused("prof.reset"))?;
+            reset::reset(lg_sample as usize)?;
             *since = Some(SystemTime::now());
         }
         jemalloc::write(c"prof.active", true).map_err(refused("prof.active"))
