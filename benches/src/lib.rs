@@ -2,4 +2,6 @@
 
 pub mod cpu_time;
 pub mod harness;
+pub mod memory;
+pub mod parts;
 pub mod report;

@@ -1,8 +1,8 @@
 //! From 160,000 samples to a flame graph: time, memory, and what is given back.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
+use stagelight_benches::memory::{self, megabytes};
 use stagelight_benches::report::{Bar, Report};
 
 use super::{child, load};
@@ -31,32 +31,19 @@ pub fn child() -> Vec<f64> {
         });
         taken += second;
     }
-    let before = memory("VmRSS");
-    // Writing a 5 there sets the peak back to what is used now.
-    let _ = fs::write("/proc/self/clear_refs", "5");
+    let before = megabytes("VmRSS");
+    memory::forget_peak();
     let start = Instant::now();
     let Ok(profile) = session.stop() else { return Vec::new() };
     let mut svg = Vec::new();
     let _ = profile.write_flamegraph(&mut svg);
     let seconds = start.elapsed().as_secs_f64();
-    let peak = memory("VmHWM") - before;
+    let peak = megabytes("VmHWM") - before;
     let samples = profile.stats().samples as f64;
     let mut folded = Vec::new();
     let _ = profile.write_folded(&mut folded);
     let folded_kb = folded.len() as f64 / 1e3;
     drop((profile, svg, folded));
-    // The allocator gives pages back some time after they were freed, as a program at work asks for others.
-    for _ in 0..110 {
-        std::thread::sleep(Duration::from_millis(100));
-        (0..5_000).for_each(|size| drop(std::hint::black_box(vec![0_u8; size])));
-    }
-    vec![samples, seconds, peak, (memory("VmRSS") - before).max(0.0), folded_kb]
-}
-
-/// Megabytes by a line of `status`.
-fn memory(name: &str) -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.map_or(f64::NAN, |kib| kib * 1024.0 / 1e6)
+    memory::settle();
+    vec![samples, seconds, peak, (megabytes("VmRSS") - before).max(0.0), folded_kb]
 }

@@ -5,7 +5,7 @@ use std::io::sink;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stagelight::{query, stage};
 use stagelight_profiler::{Error, Profile, allocs, cpu, heap, sample_heap};
@@ -165,7 +165,7 @@ fn switch(number: u64) {
         if !*settled {
             match sample_heap(RATES[random.below(RATES.len())]) {
                 Ok(()) => _ = SWITCHED.fetch_add(1, Ordering::Relaxed),
-                // A window is open.
+                // A window is open, or the machine is busy.
                 Err(_) => _ = REFUSED.fetch_add(1, Ordering::Relaxed),
             }
         }
@@ -176,10 +176,9 @@ fn switch(number: u64) {
 /// Ends the switching, and has tenants keep only what is sampled at the last rate.
 pub(crate) fn settle(lg_sample: u32) -> Result<(), Error> {
     *SETTLED.lock().unwrap_or_else(PoisonError::into_inner) = true;
-    let mut tries = 0;
+    let patience = Instant::now() + Duration::from_secs(20);
     while let Err(error) = sample_heap(Some(lg_sample)) {
-        tries += 1;
-        if !matches!(error, Error::Busy(_)) || tries > 10_000 {
+        if !matches!(error, Error::Busy(_)) || Instant::now() > patience {
             return Err(error);
         }
         pause(1);
