@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::activation::{self, Active};
 use super::dump::{self, Dump};
-use super::{allocator_frames, focus, jemalloc, pseudo_frame};
+use super::{allocator_frames, file_size, focus, jemalloc, pseudo_frame};
 use crate::error::Error;
 use crate::profile::{Context, Kind, Profile, ProfileStats, Raw};
 
@@ -55,8 +55,13 @@ fn dump_text() -> Result<String, Error> {
         memory_file().map_err(|error| Error::Io("no memory file for the heap dump".into(), error))?;
     let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
     // SAFETY: the manual gives `const char *`, a path, which outlives the call.
-    unsafe { jemalloc::write(c"prof.dump", path.as_ptr()) }
-        .map_err(|error| Error::Unsupported(format!("jemalloc could not dump its samples: {error}")))?;
+    let dump = || unsafe { jemalloc::write(c"prof.dump", path.as_ptr()) };
+    let (dumped, beyond_limit) = file_size::guarded(dump);
+    if beyond_limit {
+        let why = "the process may not write files as large as the heap dump; allow more by RLIMIT_FSIZE";
+        return Err(Error::Refused(format!("no heap profile: {why}")));
+    }
+    dumped.map_err(|error| Error::Unsupported(format!("jemalloc could not dump its samples: {error}")))?;
     let mut text = Vec::new();
     // jemalloc opened the file by its path and left our own position at the start.
     file.read_to_end(&mut text).map_err(|error| Error::Io("the heap dump can't be read".into(), error))?;

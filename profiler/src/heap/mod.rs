@@ -13,6 +13,8 @@ mod allocator_frames;
 mod by_label;
 pub mod dump;
 #[cfg(target_os = "linux")]
+mod file_size;
+#[cfg(target_os = "linux")]
 mod focus;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hook;
@@ -155,7 +157,8 @@ impl HeapBuilder {
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the allocator does not sample, with the reason; [`Error::Invalid`] if the duration
-    /// is out of the range of a CPU profile's.
+    /// is out of the range of a CPU profile's; [`Error::Io`] or [`Error::Refused`] if there is no descriptor for the dump, or its
+    /// size is more than the process may write.
     pub fn run(self) -> Result<Profile, Error> {
         let Some(duration) = self.duration else { return Ok(live::take()?.profile(self.lines)) };
         crate::cpu::check_duration("the growth of the heap", duration)?;
