@@ -2,7 +2,7 @@
 //!
 //! What it keeps of a thread that has ended goes with the thread's last sampled object: who frees that one looks under one lock
 //! whether it was the last, and removes the rest under another. `prof.reset` removes what is empty, too. If it comes between the
-//! two, both remove the same, and the process crashes, in 5.3.1 at the latest (jemalloc#2681; within minutes in `--bin soak`).
+//! two, both remove the same, and the process crashes (jemalloc#2681, in 5.3.1 too): `--bin soak` did within minutes.
 //!
 //! So nobody frees a sampled object meanwhile: jemalloc's hook for that, which is set for this time alone, holds up who wants to.
 //! Who came before the hook is awaited: it has left the two locks once it has run for a while, or sleeps, and all that ran then
