@@ -213,8 +213,8 @@ impl CpuBuilder {
     /// [`ProfileStats::dropped`](crate::ProfileStats::dropped) as `kernel_frames_missed`.
     ///
     /// Where the kernel has interrupts off, its time counts where it turns them on again (`_raw_spin_unlock_irqrestore`): the timer
-    /// waits until then. Such a profile holds addresses of the kernel, which `kernel.kptr_restrict` keeps from users without
-    /// privileges: show it to no one who may not know them.
+    /// waits until then. Functions without names have their addresses, which `kernel.kptr_restrict` keeps from users without privileges: show
+    /// such a profile to no one who may not know them.
     ///
     /// # Cost
     /// While it runs a descriptor and 8 KiB of locked memory a thread (`RLIMIT_MEMLOCK`), of at most 4,096 threads, where else a

@@ -177,6 +177,11 @@ impl Location {
             });
             frames.push(Frame::named(in_file.unwrap_or_else(|| format!("{address:#x}"))));
         }
+        // Where the kernel lies is not for all who may see the profile, and who knows the function need not know it.
+        let address = match &mapping {
+            Some(mapping) if named && mapping.is_kernel() => mapping.range.start,
+            _ => address,
+        };
         Self { address, mapping, frames, named }
     }
 
@@ -319,6 +324,26 @@ pub(crate) mod tests {
         };
         let (roots, filters) = Default::default();
         Profile { kind: Kind::Cpu, locations, samples, held: None, stats, roots, filters }
+    }
+
+    #[test]
+    fn functions_of_the_kernel_have_names_or_addresses() {
+        let mapping = Arc::new(Mapping {
+            range: 0xffff_8000_0000_0000..0xffff_ffff_ff00_0000,
+            file_offset: 0,
+            bias: 0,
+            path: crate::symbolize::KERNEL_PATH.into(),
+            build_id: String::new(),
+        });
+        let location = |frames| {
+            let symbols = Symbols { mapping: Some(Arc::clone(&mapping)), frames };
+            Location::new(0xffff_ffff_8123_4567, symbols)
+        };
+        let named = location(vec![Frame::named("vfs_read")]);
+        assert_eq!((named.address, named.frames), (mapping.range.start, vec![Frame::named("vfs_read")]));
+        let hidden = location(Vec::new());
+        assert_eq!(hidden.address, 0xffff_ffff_8123_4567);
+        assert_eq!(hidden.frames, [Frame::named("[kernel.kallsyms]+0xffffffff81234567")]);
     }
 
     /// The same, taken again for two seconds: `acme` burns more and in another function, all others nothing.

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Mapping;
+use super::{KERNEL_PATH, Mapping};
 
 /// Where the kernel's code lies: beyond all that a program can map, and below what stands for something else, such as the page
 /// of old system calls, error numbers, and marks in call chains.
@@ -15,14 +15,14 @@ pub(crate) const KERNEL_CODE: Range<u64> = 0xffff_8000_0000_0000..0xffff_ffff_ff
 
 const PATH: &str = "/proc/kallsyms";
 
-/// What the kernel's code lies in, as perf and pprof call it. Its build id is left out: by that and the mapping's start
+/// What the kernel's code lies in. Its build id is left out: by that and the mapping's start
 /// addresses would be taken for the file's, and where the kernel lies this time is not said.
 pub(super) fn mapping() -> Arc<Mapping> {
     Arc::new(Mapping {
         range: KERNEL_CODE,
         file_offset: 0,
         bias: 0,
-        path: "[kernel.kallsyms]".into(),
+        path: KERNEL_PATH.into(),
         build_id: String::new(),
     })
 }

@@ -47,6 +47,16 @@ pub(crate) struct Mapping {
     pub(crate) build_id: String,
 }
 
+/// The kernel's code in the place of a file, as perf and pprof call it.
+pub(crate) const KERNEL_PATH: &str = "[kernel.kallsyms]";
+
+impl Mapping {
+    /// Whether it is the kernel's.
+    pub(crate) fn is_kernel(&self) -> bool {
+        self.path == KERNEL_PATH
+    }
+}
+
 /// What is known of an address.
 #[derive(Default)]
 pub(crate) struct Symbols {
