@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use stagelight::LabelKind;
 
 use crate::error::Error;
-#[cfg(all(feature = "heap", target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::profile::PATH;
 
 /// Numbers of stages that a focus can tell apart.
@@ -81,7 +81,7 @@ impl Focus {
     }
 
     /// Whether the calling thread is in it. Async-signal-safe.
-    #[cfg(all(feature = "heap", target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     pub(crate) fn is_on_this_thread(&self) -> bool {
         let mut path = [0; PATH];
         let sampled = stagelight::__private::sampled(&mut path);

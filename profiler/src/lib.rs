@@ -109,14 +109,13 @@
 //! It samples its own process only, on Linux and x86_64; elsewhere it compiles, and profiles say why they can't. Where an
 //! async task waits no thread does: its time off the CPU is its stage's duration less its polls.
 
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", feature = "heap")))]
+#[cfg(target_os = "linux")]
 mod armed;
 #[cfg(feature = "control")]
 mod control;
 mod cpu;
 mod error;
 mod focus;
-#[cfg(feature = "heap")]
 mod heap;
 #[cfg(target_os = "linux")]
 mod loaded;
@@ -125,7 +124,7 @@ mod metrics;
 mod overhead;
 mod profile;
 mod render;
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", feature = "heap")))]
+#[cfg(target_os = "linux")]
 mod ring;
 mod running;
 mod settings;
@@ -140,9 +139,8 @@ pub use cpu::{
     WallBuilder, WallSession, continuous, counters, cpu, kept_profiles, off_cpu, past, wall,
 };
 pub use error::Error;
-#[cfg(feature = "heap")]
 pub use heap::{
-    AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, allocs, focus_heap, heap, heap_metrics,
+    AllocsBuilder, AllocsSession, HeapBuilder, HeapSession, Sampler, allocs, focus_heap, heap, heap_metrics,
     sample_heap,
 };
 pub use lock::{LockProfiles, LocksBuilder, LocksSession, locks};
@@ -154,8 +152,8 @@ pub use profile::{Diff, LABELS, Profile, ProfileStats};
 #[cfg(all(feature = "heap", target_os = "linux"))]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::heap::activation::start;
-    pub use crate::heap::jemalloc::Conf;
+    pub use crate::heap::jemalloc::activation::start;
+    pub use crate::heap::jemalloc::control::Conf;
     pub use tikv_jemallocator::Jemalloc;
 }
 
@@ -203,5 +201,5 @@ pub mod fuzzing {
     pub use crate::control::params;
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     pub use crate::cpu::kernel_records;
-    pub use crate::heap::dump;
+    pub use crate::heap::jemalloc::dump;
 }

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use stagelight::export::prometheus as text;
 
 /// Live memory by label, if it was asked for.
-#[cfg(feature = "heap")]
 fn live_memory() -> text::Families {
     let Some(live) = crate::heap::by_label() else { return Vec::new() };
     let by_label = |(label, values): &(&str, Vec<(String, i64)>)| {
@@ -40,7 +39,6 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
     let totals = crate::cpu::totals();
     let overhead = crate::overhead::overhead();
     let locks = crate::lock::totals();
-    #[cfg_attr(not(feature = "heap"), expect(unused_mut))]
     let mut families = vec![
         text::counter(
             "stagelight_cpu_samples_total",
@@ -81,7 +79,6 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
             overhead.percent / 100.0,
         ),
     ];
-    #[cfg(feature = "heap")]
     families.extend(live_memory());
     text::write(&stagelight::snapshot(), families, &mut out)?;
     out.flush()

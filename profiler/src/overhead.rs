@@ -30,18 +30,11 @@ pub fn overhead() -> Overhead {
     let samples = totals.kept + totals.ring_full + totals.thinned + totals.late;
     let interrupts = INTERRUPT.saturating_mul(u32::try_from(samples).unwrap_or(u32::MAX));
     let sampling = totals.handler + interrupts;
-    #[cfg(feature = "heap")]
     let heap_sampling = crate::heap::sampling_time();
-    #[cfg(not(feature = "heap"))]
-    let heap_sampling = Duration::ZERO;
-    #[cfg(feature = "heap")]
-    let heap_bytes = crate::heap::bytes();
-    #[cfg(not(feature = "heap"))]
-    let heap_bytes = 0;
     let spent = (recording.recording + sampling + heap_sampling).as_secs_f64();
     Overhead {
         percent: 100.0 * spent / process_cpu_time().as_secs_f64().max(f64::MIN_POSITIVE),
-        bytes: recording.bytes + crate::cpu::bytes() + heap_bytes,
+        bytes: recording.bytes + crate::cpu::bytes() + crate::heap::bytes(),
         recording: recording.recording,
         sampling,
         heap_sampling,

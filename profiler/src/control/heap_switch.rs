@@ -5,7 +5,7 @@ use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::{params, profiles, status};
+use super::{params, profiles};
 use crate::error::Error;
 
 /// `POST /api/v1/heap?lg_sample=17|off&focus=tenant:acme|off`
@@ -16,7 +16,7 @@ pub(super) async fn switch(uri: Uri) -> Response {
     };
     match switched {
         Ok(()) => {
-            let (active, how) = status::heap();
+            let (active, how) = crate::heap::status();
             Json(json!({ "active": active, "how": how })).into_response()
         }
         Err(error) => profiles::refuse(&error),
@@ -24,15 +24,9 @@ pub(super) async fn switch(uri: Uri) -> Response {
 }
 
 /// A focus first, so that no rate that was meant for it alone holds for all, even for a moment.
-#[cfg(feature = "heap")]
 fn apply(params: &params::HeapParams) -> Result<(), Error> {
     if let Some(focus) = &params.focus {
         crate::heap::focus_heap(focus.as_ref().map(|(label, value)| (label.as_str(), value.as_str())))?;
     }
     params.lg_sample.map_or(Ok(()), crate::heap::sample_heap)
-}
-
-#[cfg(not(feature = "heap"))]
-fn apply(_params: &params::HeapParams) -> Result<(), Error> {
-    Err(Error::Unsupported(status::heap().1))
 }

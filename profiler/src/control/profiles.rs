@@ -46,28 +46,13 @@ pub(super) async fn block(uri: Uri) -> Response {
 }
 
 /// `GET /debug/pprof/heap`
-#[cfg(feature = "heap")]
 pub(super) async fn heap(uri: Uri) -> Response {
     respond(take_heap(&uri).await, "heap")
 }
 
-#[cfg(not(feature = "heap"))]
-pub(super) async fn heap() -> Response {
-    respond(
-        Err(Error::Unsupported("heap profiles need the feature `heap` of stagelight-profiler".into())),
-        "heap",
-    )
-}
-
 /// `GET /debug/pprof/allocs`
-#[cfg(feature = "heap")]
 pub(super) async fn allocs(uri: Uri) -> Response {
     respond(take_allocs(&uri).await, "allocs")
-}
-
-#[cfg(not(feature = "heap"))]
-pub(super) async fn allocs() -> Response {
-    heap().await
 }
 
 pub(super) fn read(uri: &Uri) -> Result<Params, Error> {
@@ -152,7 +137,6 @@ async fn take_kept(uri: &Uri) -> Result<(Profile, Params), Error> {
     Ok((blocking(move || kept.profile()).await?, params))
 }
 
-#[cfg(feature = "heap")]
 async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
     let params = read(uri)?;
     let builder = if params.lines { crate::heap::heap().lines() } else { crate::heap::heap() };
@@ -167,7 +151,6 @@ async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
     Ok((profile, params))
 }
 
-#[cfg(feature = "heap")]
 async fn take_allocs(uri: &Uri) -> Result<(Profile, Params), Error> {
     let params = read(uri)?;
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);

@@ -43,7 +43,7 @@ pub(super) async fn status() -> Json<Value> {
     let totals = crate::cpu::totals();
     let rung = crate::cpu::chosen();
     let overhead = crate::overhead::overhead();
-    let (heap_active, heap) = heap();
+    let (heap_active, heap) = crate::heap::status();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": process::id(),
@@ -87,15 +87,4 @@ pub(super) async fn kept() -> Json<Value> {
         })
         .collect();
     Json(json!({ "kept": kept }))
-}
-
-/// Whether the heap is sampled, and how or why not.
-#[cfg(feature = "heap")]
-pub(super) fn heap() -> (bool, String) {
-    crate::heap::status()
-}
-
-#[cfg(not(feature = "heap"))]
-pub(super) fn heap() -> (bool, String) {
-    (false, "the feature `heap` of stagelight-profiler is off".into())
 }

@@ -2,9 +2,10 @@
 
 use crate::profile::{Location, Profile};
 
-/// Beginnings of the names of functions that stand between the program and the sampling in jemalloc.
+/// Beginnings of the names of functions that stand between the program and the sampling.
 const PREFIXES: &[&str] = &[
     "stagelight_profiler::heap::",
+    "<stagelight_profiler::heap::",
     "stagelight_profiler::unwind::",
     "tikv_jemallocator::",
     "<tikv_jemallocator::",

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::activation;
+use super::tier;
 use crate::armed::Armed;
 use crate::error::Error;
 use crate::focus::Focus;
@@ -29,8 +29,8 @@ static FOCUSED: AtomicBool = AtomicBool::new(false);
 /// [`Error::Invalid`] for a label that an allocation does not have, [`Error::Unsupported`] if the allocator does not sample, or
 /// takes stacks by an unwinder that knows no labels, with the reason.
 pub fn focus_heap(on: Option<(&str, &str)>) -> Result<(), Error> {
-    let active = activation::active().map_err(Error::Unsupported)?;
-    if let Some(reason) = &active.own_unwinder_refused {
+    let tier = tier::active().map_err(Error::Unsupported)?;
+    if let Some((_, reason)) = tier.lacks() {
         return Err(Error::Unsupported(format!("a focus takes the unwinder that knows labels: {reason}")));
     }
     let focus = on.map(|(label, value)| Focus::new(label, value)).transpose()?;

@@ -5,21 +5,17 @@ use std::time::{Duration, SystemTime};
 use crate::error::Error;
 use crate::profile::Profile;
 
-#[cfg(target_os = "linux")]
-pub(crate) mod activation;
 mod allocations;
 #[cfg(target_os = "linux")]
 mod allocator_frames;
+mod any;
 mod by_label;
-pub mod dump;
 #[cfg(target_os = "linux")]
-mod file_size;
+mod estimate;
 #[cfg(target_os = "linux")]
 mod focus;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod hook;
-#[cfg(target_os = "linux")]
-pub(crate) mod jemalloc;
+#[cfg(all(target_os = "linux", feature = "heap"))]
+pub mod jemalloc;
 #[cfg(target_os = "linux")]
 mod live;
 #[cfg(not(target_os = "linux"))]
@@ -27,9 +23,7 @@ mod live;
 mod live;
 mod pseudo_frame;
 #[cfg(target_os = "linux")]
-mod reset;
-#[cfg(target_os = "linux")]
-mod sampled;
+mod stack;
 #[cfg(target_os = "linux")]
 mod switch;
 #[cfg(not(target_os = "linux"))]
@@ -38,12 +32,17 @@ mod switch;
 #[cfg(target_os = "linux")]
 mod tally;
 #[cfg(target_os = "linux")]
+mod tier;
+#[cfg(target_os = "linux")]
+mod told;
+#[cfg(target_os = "linux")]
 mod window;
 #[cfg(not(target_os = "linux"))]
 #[path = "unsupported_window.rs"]
 mod window;
 
 pub use allocations::{AllocsBuilder, AllocsSession, allocs};
+pub use any::Sampler;
 pub(crate) use by_label::by_label;
 pub use by_label::heap_metrics;
 #[cfg(target_os = "linux")]
@@ -52,7 +51,6 @@ pub(crate) use live::status;
 #[cfg(not(target_os = "linux"))]
 pub use switch::focus_heap;
 pub use switch::sample_heap;
-pub(crate) use window::bytes;
 
 /// Makes jemalloc the process's allocator, for C code too, and has it sample allocations from the start: one in
 /// 512 KiB on average. Write it once, in `main.rs`:
@@ -66,6 +64,7 @@ pub(crate) use window::bytes;
 /// database some percent of what it spends on allocation; at 17, four times that.
 ///
 /// This also gives each stage its allocated bytes. Elsewhere than on Linux it declares nothing.
+#[cfg(feature = "heap")]
 #[macro_export]
 macro_rules! heap_profiler {
     () => {
@@ -109,11 +108,19 @@ macro_rules! heap_profiler {
 
 /// Time that taking the stacks of sampled allocations took so far.
 pub(crate) fn sampling_time() -> Duration {
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    let spent_ns = hook::SPENT_NS.load(std::sync::atomic::Ordering::Relaxed);
-    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    #[cfg(target_os = "linux")]
+    let spent_ns = stack::SPENT_NS.load(std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(target_os = "linux"))]
     let spent_ns = 0;
     Duration::from_nanos(spent_ns)
+}
+
+/// Bytes that sampling uses at present, and that a window does, without what it gathered.
+pub(crate) fn bytes() -> usize {
+    #[cfg(target_os = "linux")]
+    return window::bytes() + any::activation::bytes();
+    #[cfg(not(target_os = "linux"))]
+    0
 }
 
 /// A heap profile of the whole process: bytes and objects that are allocated and not yet freed, by the stack and the

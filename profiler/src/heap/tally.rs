@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::dump;
+use super::estimate;
 use super::live::Sums;
 use super::pseudo_frame;
 
@@ -43,7 +43,7 @@ impl Tally {
         let (_, context) = pseudo_frame::split(stack);
         self.samples += 1;
         self.complete += u64::from(context.complete);
-        let objects = dump::scale(bytes as f64, self.interval);
+        let objects = estimate::stands_for(bytes as f64, self.interval);
         let sum = self.sum(stack);
         sum[0] += objects;
         sum[1] += objects * bytes as f64;

@@ -16,8 +16,3 @@ impl Window {
         match self {}
     }
 }
-
-/// Bytes that a window uses at present.
-pub(crate) fn bytes() -> usize {
-    0
-}

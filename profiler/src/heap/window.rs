@@ -1,4 +1,4 @@
-//! A window in which all that jemalloc samples is counted. One at a time.
+//! A window in which all that the allocator samples is counted. One at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::activation::{self, Active};
-use super::sampled::{self, Samples};
+use super::live;
 use super::tally::Tally;
-use super::{jemalloc, live};
+use super::tier::{self, Tier};
+use super::told::{self, Samples};
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats};
 use crate::running::Running;
@@ -26,7 +26,7 @@ static TAKEN: Mutex<Option<Running>> = Mutex::new(None);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes that a window uses at present, without what it gathered.
-pub(crate) fn bytes() -> usize {
+pub(super) fn bytes() -> usize {
     BYTES.load(Ordering::Relaxed)
 }
 
@@ -63,7 +63,7 @@ impl Drop for Turn {
 pub(super) struct Window {
     started: SystemTime,
     start: Instant,
-    active: &'static Active,
+    tier: &'static dyn Tier,
     interval: u64,
     /// Closes the window when it is dropped.
     open: Sender<()>,
@@ -73,15 +73,14 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn open(owner: String, duration: Option<Duration>) -> Result<Self, Error> {
         let unsupported = |reason: String| Error::Unsupported(format!("no allocation profile: {reason}"));
-        let active = activation::active().map_err(unsupported)?;
-        active.allocations_told.clone().map_err(unsupported)?;
+        let tier = tier::active().map_err(unsupported)?;
         let turn = Turn::take(owner, duration)?;
         // From here on nobody switches sampling or its rate.
-        // SAFETY: the manual gives `bool`.
-        if !unsafe { jemalloc::read::<bool>(c"prof.active") }.map_err(unsupported)? {
-            return Err(unsupported("sampling is switched off, by `sample_heap`".into()));
+        let rate = tier.rate().map_err(unsupported)?;
+        if !rate.on {
+            return Err(unsupported(tier::SWITCHED_OFF.into()));
         }
-        let interval = jemalloc::interval().map_err(unsupported)?;
+        let interval = rate.interval;
         let samples = Samples::new(SLOTS);
         let ring_bytes = samples.bytes();
         let (open, closed) = mpsc::channel();
@@ -90,35 +89,35 @@ impl Window {
             .name("stagelight-heap".into())
             .spawn(move || {
                 let _turn = turn;
-                // What counting itself allocates is nobody's. If that can't be had, it is counted.
-                // SAFETY: the manual gives `bool`.
-                let _ = unsafe { jemalloc::write(c"thread.prof.active", false) };
+                // What counting itself allocates is nobody's.
+                tier.leave_out_this_thread();
                 // Whoever waits for it is there.
                 let _ = begin.send(());
-                run(interval, &closed)
+                run(tier, interval, &closed)
             })
             .map_err(|error| Error::Io("no thread for an allocation profile".into(), error))?;
         // From here on the drain runs, so that its start does not count. If it has died, `finish` says so.
         let _ = begun.recv();
         let (started, start) = (SystemTime::now(), Instant::now());
         BYTES.store(ring_bytes, Ordering::Relaxed);
+        told::begin(samples);
         // The drain closes what was opened, as `open` is dropped.
-        sampled::start(samples).map_err(unsupported)?;
-        Ok(Self { started, start, active, interval, open, drain })
+        tier.tell(true).map_err(unsupported)?;
+        Ok(Self { started, start, tier, interval, open, drain })
     }
 
     /// Closes it and gives what was allocated.
     pub(super) fn finish(self, lines: bool) -> Result<Profile, Error> {
-        let Self { started, start, active, interval, open, drain } = self;
+        let Self { started, start, tier, interval, open, drain } = self;
         drop(open);
         let tally = drain.join().map_err(|_| {
             let panicked = std::io::Error::other("its thread panicked");
             Error::Io("the allocation profile was not finished".into(), panicked)
         })?;
         let stats = ProfileStats {
-            rung: format!("jemalloc with {}", active.unwinder),
+            rung: tier.name(),
             rung_limits: String::new(),
-            rungs_refused: active.own_unwinder_refused.iter().cloned().collect(),
+            rungs_refused: live::refused(tier),
             samples: tally.samples,
             complete_stacks: tally.complete,
             thinned: 0,
@@ -135,16 +134,18 @@ impl Window {
 }
 
 /// Counts until the window is closed.
-fn run(interval: u64, closed: &Receiver<()>) -> Tally {
+fn run(tier: &dyn Tier, interval: u64, closed: &Receiver<()>) -> Tally {
     let mut tally = Tally::new(interval);
     let mut take = |samples: &Samples| {
         samples.take_all(|stack, bytes| tally.add(stack, bytes));
         tally.ring_full = samples.refused();
     };
     while closed.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        sampled::look(&mut take);
+        told::look(&mut take);
     }
-    sampled::stop(take);
+    // If the allocator goes on telling, nobody listens.
+    let _ = tier.tell(false);
+    told::end(take);
     BYTES.store(0, Ordering::Relaxed);
     tally
 }

@@ -93,7 +93,6 @@ pub(crate) struct Context {
 
 impl Context {
     /// In this stage and label set, or in none where they are 0, and no more.
-    #[cfg(any(feature = "heap", test))]
     pub(crate) fn of((stage, labels): (u32, u32)) -> Self {
         let mut context = Self { labels, depth: u16::from(stage != 0), ..Self::default() };
         context.path[0] = stage as u16;

@@ -15,7 +15,7 @@ mod merge;
 mod raw;
 
 pub use context::LABELS;
-#[cfg(all(feature = "heap", target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use context::PATH;
 pub(crate) use context::{Context, Labels, State, WITHIN, resolve};
 pub use diff::Diff;
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     MutexChange,
     Heap,
     HeapGrowth,
-    #[cfg_attr(not(feature = "heap"), allow(dead_code, reason = "nobody samples the heap"))]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nobody samples the heap"))]
     Allocations,
     AllocationsChange,
 }

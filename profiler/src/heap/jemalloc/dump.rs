@@ -15,6 +15,8 @@
 //! After the sampling interval in bytes come the counts of the process (`t*`) and of each thread, then for each stack
 //! the same: live objects, live bytes, and in brackets all that ever were. Source: `prof_data.c` of jemalloc 5.3.
 
+use super::super::estimate;
+
 /// A parsed dump.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dump {
@@ -86,13 +88,8 @@ pub fn unbias(stack: &DumpStack, interval: u64) -> [i64; 2] {
     if stack.objects == 0 || stack.bytes == 0 || interval <= 1 {
         return [stack.objects as i64, stack.bytes as i64];
     }
-    let scale = scale(stack.bytes as f64 / stack.objects as f64, interval);
+    let scale = estimate::stands_for(stack.bytes as f64 / stack.objects as f64, interval);
     [stack.objects, stack.bytes].map(|count| (count as f64 * scale).round() as i64)
-}
-
-/// How many objects of that many bytes a sample of one stands for: the inverse of the chance that one is sampled.
-pub(super) fn scale(bytes: f64, interval: u64) -> f64 {
-    if bytes <= 0.0 || interval <= 1 { 1.0 } else { 1.0 / -(-bytes / interval as f64).exp_m1() }
 }
 
 #[cfg(test)]

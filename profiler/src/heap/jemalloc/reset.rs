@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::jemalloc;
+use super::control;
 use crate::error::Error;
 
 /// Its type, as `experimental.hooks.prof_sample_free` takes it: address and size.
@@ -45,27 +45,27 @@ pub(super) fn reset(lg_sample: usize) -> Result<(), Error> {
         fn drop(&mut self) {
             // If jemalloc will not let go of the hook, it holds nobody up any more.
             // SAFETY: jemalloc 5.3 gives this name the type of `Hook`, or null for none.
-            let _ = unsafe { jemalloc::write::<Option<Hook>>(HOOK, None) };
+            let _ = unsafe { control::write::<Option<Hook>>(HOOK, None) };
             RESETTING.store(0, Ordering::Release);
         }
     }
     let refused = |error: String| Error::Unsupported(format!("prof.reset: {error}"));
     // SAFETY: as above.
-    if unsafe { jemalloc::read::<Option<Hook>>(HOOK) }.map_err(refused)?.is_some() {
+    if unsafe { control::read::<Option<Hook>>(HOOK) }.map_err(refused)?.is_some() {
         let why = "the program has a hook of its own for sampled memory that is freed";
         return Err(refused(why.into()));
     }
     RESETTING.store(this_thread(), Ordering::Release);
     let _held = Held;
     // SAFETY: as above.
-    unsafe { jemalloc::write::<Option<Hook>>(HOOK, Some(hold)) }.map_err(refused)?;
+    unsafe { control::write::<Option<Hook>>(HOOK, Some(hold)) }.map_err(refused)?;
     if !others_moved_on() {
         return Err(Error::Busy(
             "the machine is too busy to set another rate of heap samples safely; try again".into(),
         ));
     }
     // SAFETY: the manual gives `size_t`.
-    unsafe { jemalloc::write(c"prof.reset", lg_sample) }.map_err(refused)
+    unsafe { control::write(c"prof.reset", lg_sample) }.map_err(refused)
 }
 
 /// Holds up who frees sampled memory while another thread resets. It holds none of jemalloc's locks, and nothing that who

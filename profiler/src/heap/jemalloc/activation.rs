@@ -3,11 +3,11 @@
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use super::{jemalloc, sampled};
+use super::{control, sampled};
 
 /// How the heap is sampled.
 #[derive(Clone, Debug)]
-pub(super) struct Active {
+pub(in crate::heap) struct Active {
     pub(super) since: SystemTime,
     /// Whose unwinder takes the stacks; only ours labels them.
     pub(super) unwinder: &'static str,
@@ -19,13 +19,9 @@ pub(super) struct Active {
 
 static ACTIVE: OnceLock<Result<Active, String>> = OnceLock::new();
 
-/// How the heap is sampled, or why it is not.
-pub(super) fn active() -> Result<&'static Active, String> {
-    match ACTIVE.get() {
-        Some(Ok(active)) => Ok(active),
-        Some(Err(reason)) => Err(reason.clone()),
-        None => Err("the program does not declare `stagelight_profiler::heap_profiler!()`".into()),
-    }
+/// How the heap is sampled, or why it is not; `None` if the program does not declare `heap_profiler!`.
+pub(in crate::heap) fn active() -> Option<Result<&'static Active, String>> {
+    ACTIVE.get().map(|active| active.as_ref().map_err(String::clone))
 }
 
 /// Counts each stage's allocated bytes from now on, and samples the heap. Called before `main` by what
@@ -33,24 +29,24 @@ pub(super) fn active() -> Result<&'static Active, String> {
 pub extern "C" fn start() {
     ACTIVE.get_or_init(|| {
         // SAFETY: jemalloc's counter is valid until its thread has ended.
-        unsafe { stagelight::__private::set_allocation_counter(jemalloc::thread_allocated) };
+        unsafe { stagelight::__private::set_allocation_counter(control::thread_allocated) };
         activate()
     });
 }
 
 fn activate() -> Result<Active, String> {
-    if !jemalloc::is_in_use() {
+    if !control::is_in_use() {
         return Err("another allocator than the jemalloc of `heap_profiler!` is in use".into());
     }
     // SAFETY: the manual gives `bool` for both.
     unsafe {
-        if !jemalloc::read::<bool>(c"opt.prof").unwrap_or(false) {
+        if !control::read::<bool>(c"opt.prof").unwrap_or(false) {
             return Err(
                 "jemalloc runs with prof:false; is MALLOC_CONF set, or another `malloc_conf` linked?".into(),
             );
         }
         let own = install_own_unwinder();
-        jemalloc::write(c"prof.active", true).map_err(|error| format!("prof.active: {error}"))?;
+        control::write(c"prof.active", true).map_err(|error| format!("prof.active: {error}"))?;
         let own = own.and_then(self_test);
         Ok(Active {
             since: SystemTime::now(),
@@ -67,8 +63,8 @@ fn install_own_unwinder() -> Result<super::hook::Hook, String> {
     crate::unwind::refresh();
     // SAFETY: jemalloc 5.3 gives this name the type of `Hook`; `self_test` looks whether it is called.
     unsafe {
-        let former = jemalloc::read::<super::hook::Hook>(HOOK)?;
-        jemalloc::write::<super::hook::Hook>(HOOK, super::hook::backtrace)?;
+        let former = control::read::<super::hook::Hook>(HOOK)?;
+        control::write::<super::hook::Hook>(HOOK, super::hook::backtrace)?;
         Ok(former)
     }
 }
@@ -79,12 +75,12 @@ fn install_own_unwinder() -> Result<super::hook::Hook, String> {
 fn self_test(former: super::hook::Hook) -> Result<(), String> {
     use std::sync::atomic::Ordering;
 
-    let before = super::hook::TAKEN.load(Ordering::Relaxed);
-    if let Err(reason) = jemalloc::sample() {
+    let before = super::super::stack::TAKEN.load(Ordering::Relaxed);
+    if let Err(reason) = control::sample() {
         restore(former)?;
         return Err(reason);
     }
-    if super::hook::TAKEN.load(Ordering::Relaxed) > before {
+    if super::super::stack::TAKEN.load(Ordering::Relaxed) > before {
         return Ok(());
     }
     restore(former)?;
@@ -94,7 +90,7 @@ fn self_test(former: super::hook::Hook) -> Result<(), String> {
 #[cfg(target_arch = "x86_64")]
 fn restore(former: super::hook::Hook) -> Result<(), String> {
     // SAFETY: the hook that jemalloc had before.
-    unsafe { jemalloc::write(c"experimental.hooks.prof_backtrace", former) }
+    unsafe { control::write(c"experimental.hooks.prof_backtrace", former) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
