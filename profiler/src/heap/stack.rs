@@ -38,7 +38,7 @@ pub(super) fn take(room: &mut [u64]) -> usize {
 }
 
 /// How many frames there are, and whether the outermost is the thread's start.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn walk(room: &mut [u64]) -> (usize, bool) {
     use crate::unwind::{End, Registers, thread_hint, walk};
@@ -54,7 +54,7 @@ fn walk(room: &mut [u64]) -> (usize, bool) {
     (depth, end == End::Start)
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn walk(_room: &mut [u64]) -> (usize, bool) {
     (0, false)
 }
