@@ -47,6 +47,7 @@ pub(crate) use by_label::by_label;
 pub use by_label::heap_metrics;
 #[cfg(target_os = "linux")]
 pub use focus::focus_heap;
+#[cfg(any(feature = "control", not(target_os = "linux")))]
 pub(crate) use live::status;
 #[cfg(not(target_os = "linux"))]
 pub use switch::focus_heap;

@@ -18,7 +18,7 @@ pub(super) struct Context {
     pub(super) complete: bool,
 }
 
-#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), expect(dead_code))]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code))]
 pub(super) fn encode(Context { context: (stage, labels), complete }: Context) -> u64 {
     let complete = if complete { COMPLETE } else { 0 };
     MARK | complete | u64::from(stage & STAGE_MASK) << STAGE_SHIFT | u64::from(labels)

@@ -12,6 +12,7 @@ pub(super) static SPENT_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Those of which no stack could be taken, because more walks ran at once than there are caches. They count with
 /// their labels alone.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(super) static UNWINDER_BUSY: AtomicU64 = AtomicU64::new(0);
 
 /// Writes the stack of the function into which this is inlined to `room`, with what the thread is in as the outermost frame,

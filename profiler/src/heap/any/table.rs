@@ -5,11 +5,17 @@
 //! all that threads contend for, and no place has to be left marked as once used. With two buckets to choose from, it fills up to
 //! some seven eighths before the first finds no room.
 //!
+//! Most that is looked up is not there: a place of a freed sample is given out again, to whoever asks for memory next, and may well
+//! be the one that a thread uses over and over. So a look begins with a count of how many addresses there are with such a hash.
+//!
 //! There is no lock, so a process that is forked in the midst of all this can go on.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 
 const WAYS: usize = 16;
+
+/// Counts by hash, 128 KiB.
+const COUNTS: usize = 1 << 17;
 
 /// A sample in two words; what they say, its taker knows. `what` is not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,7 @@ struct Value {
 }
 
 pub(super) struct Table<const BUCKETS: usize> {
+    counts: [AtomicU8; COUNTS],
     /// 0 where there is none.
     addresses: [Bucket; BUCKETS],
     values: [[Value; WAYS]; BUCKETS],
@@ -45,24 +52,40 @@ pub(super) struct Place {
 impl<const BUCKETS: usize> Table<BUCKETS> {
     pub(super) const fn new() -> Self {
         const { assert!(BUCKETS.is_power_of_two()) };
-        const EMPTY: Value = Value { what: AtomicU64::new(0), context: AtomicU64::new(0) };
         Self {
+            counts: [const { AtomicU8::new(0) }; COUNTS],
             addresses: [const { Bucket([const { AtomicUsize::new(0) }; WAYS]) }; BUCKETS],
-            values: [const { [const { EMPTY }; WAYS] }; BUCKETS],
+            values: [const { [const { Value { what: AtomicU64::new(0), context: AtomicU64::new(0) } }; WAYS] };
+                BUCKETS],
             refused: AtomicU64::new(0),
         }
     }
 
-    fn buckets(address: usize) -> [usize; 2] {
-        let mut hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash = (hash ^ hash >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    #[inline]
+    fn hash(address: usize) -> u64 {
+        let hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash ^ hash >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+
+    #[inline]
+    fn count(&self, hash: u64) -> &AtomicU8 {
+        &self.counts[(hash >> 16) as usize % COUNTS]
+    }
+
+    fn buckets(hash: u64) -> [usize; 2] {
         [hash >> 48, hash >> 32].map(|hash| hash as usize % BUCKETS)
     }
 
     /// Where an address lies that the calling thread has been given.
+    #[inline]
     pub(super) fn find(&self, address: usize) -> Option<Place> {
-        Self::buckets(address).into_iter().find_map(|bucket| {
-            // What was done to this address was done by this thread, or by one that handed the memory on.
+        let hash = Self::hash(address);
+        // What was done to this address was done by this thread, or by one that handed the memory on: so it is counted.
+        if self.count(hash).load(Ordering::Relaxed) == 0 { None } else { self.search(address, hash) }
+    }
+
+    fn search(&self, address: usize, hash: u64) -> Option<Place> {
+        Self::buckets(hash).into_iter().find_map(|bucket| {
             let mut addresses = self.addresses[bucket].0.iter();
             let way = addresses.position(|place| place.load(Ordering::Relaxed) == address)?;
             Some(Place { bucket, way })
@@ -71,7 +94,17 @@ impl<const BUCKETS: usize> Table<BUCKETS> {
 
     /// Puts a sample there, if there is room, before anyone else is given the memory.
     pub(super) fn insert(&self, address: usize, sample: Sample) -> bool {
-        let Some(Place { bucket, way }) = self.claim(address) else { return false };
+        let hash = Self::hash(address);
+        // What is not counted would not be found. There are far fewer of a hash, as a rule none.
+        let counted =
+            self.count(hash).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
+        if counted.is_err() {
+            return false;
+        }
+        let Some(Place { bucket, way }) = self.claim(address, hash) else {
+            self.count(hash).fetch_sub(1, Ordering::Relaxed);
+            return false;
+        };
         let value = &self.values[bucket][way];
         // A reader that sees `what` below sees this too, and one that sees this, that what was here before is gone.
         value.context.store(sample.context, Ordering::Release);
@@ -79,8 +112,8 @@ impl<const BUCKETS: usize> Table<BUCKETS> {
         true
     }
 
-    fn claim(&self, address: usize) -> Option<Place> {
-        let buckets = Self::buckets(address);
+    fn claim(&self, address: usize, hash: u64) -> Option<Place> {
+        let buckets = Self::buckets(hash);
         loop {
             let free = buckets.map(|bucket| {
                 let mut free = 0..WAYS;
@@ -104,6 +137,8 @@ impl<const BUCKETS: usize> Table<BUCKETS> {
         let value = &self.values[bucket][way];
         let context = value.context.load(Ordering::Relaxed);
         let what = value.what.swap(0, Ordering::Relaxed);
+        let address = self.addresses[bucket].0[way].load(Ordering::Relaxed);
+        self.count(Self::hash(address)).fetch_sub(1, Ordering::Relaxed);
         // Whoever takes the place sees that.
         self.addresses[bucket].0[way].store(0, Ordering::Release);
         Sample { what, context }

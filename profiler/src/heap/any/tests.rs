@@ -87,7 +87,7 @@ impl Piece {
         // SAFETY: the size is not 0.
         let memory = unsafe { if zeroed { from.alloc_zeroed(layout) } else { from.alloc(layout) } };
         assert!(!memory.is_null() && memory.addr() % layout.align() == 0);
-        let piece = Self { memory, layout, mark };
+        let mut piece = Self { memory, layout, mark };
         if zeroed {
             piece.check(layout.size(), 0);
         }
@@ -95,16 +95,17 @@ impl Piece {
         piece
     }
 
-    fn bytes(&self) -> &mut [u8] {
-        // SAFETY: the piece is this large and owned by this value, which lends it out once at a time.
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the piece is this large and owned by this value.
         unsafe { std::slice::from_raw_parts_mut(self.memory, self.layout.size()) }
     }
 
-    fn fill(&self) {
-        self.bytes().fill(self.mark);
+    fn fill(&mut self) {
+        let mark = self.mark;
+        self.bytes().fill(mark);
     }
 
-    fn check(&self, up_to: usize, mark: u8) {
+    fn check(&mut self, up_to: usize, mark: u8) {
         assert!(self.bytes()[..up_to].iter().all(|&byte| byte == mark), "its bytes are as they were");
     }
 
@@ -122,7 +123,7 @@ impl Piece {
         self.fill();
     }
 
-    fn free(self, from: &Sampler<Strict>) {
+    fn free(mut self, from: &Sampler<Strict>) {
         self.check(self.layout.size(), self.mark);
         // SAFETY: the piece was allocated by this layout and is freed once.
         unsafe { from.dealloc(self.memory, self.layout) };
