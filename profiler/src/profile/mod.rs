@@ -1,7 +1,7 @@
 //! The neutral form of every kind of sample: (stack, labels) → values with units. The profilers
 //! produce it, the renderers read it, and neither knows the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -219,9 +219,9 @@ impl Profile {
         lines: bool,
     ) -> Self {
         let all = raw.iter().chain(held.iter().flatten());
-        let mut addresses: Vec<u64> = all.flat_map(|raw| raw.stack.iter().copied()).collect();
+        let addresses: HashSet<u64> = all.flat_map(|raw| raw.stack.iter().copied()).collect();
+        let mut addresses: Vec<u64> = addresses.into_iter().collect();
         addresses.sort_unstable();
-        addresses.dedup();
         let symbols = symbolize::symbolize(&addresses, lines);
         let index: HashMap<u64, u32> =
             addresses.iter().zip(0..).map(|(&address, index)| (address, index)).collect();

@@ -15,16 +15,9 @@
 //! After the sampling interval in bytes come the counts of the process (`t*`) and of each thread, then for each stack
 //! the same: live objects, live bytes, and in brackets all that ever were. Source: `prof_data.c` of jemalloc 5.3.
 
-use super::super::estimate;
+use std::io::BufRead;
 
-/// A parsed dump.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Dump {
-    /// Average bytes between samples.
-    pub interval: u64,
-    /// The stacks with live samples.
-    pub stacks: Vec<DumpStack>,
-}
+use super::super::estimate;
 
 /// One stack of a dump.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,40 +30,55 @@ pub struct DumpStack {
     pub bytes: u64,
 }
 
-/// Parses a dump.
+/// Parses a dump line by line, and hands each stack with live samples to `take`. Gives the average bytes between samples.
 ///
 /// # Errors
-/// What is wrong, with the number of the line.
-pub fn parse(text: &str) -> Result<Dump, String> {
-    let mut lines = text.lines().zip(1..);
-    let header = lines.next().map_or("", |(line, _)| line);
+/// What is wrong, with the number of the line, or that it can't be read.
+pub fn read(mut text: impl BufRead, mut take: impl FnMut(&DumpStack, u64)) -> Result<u64, String> {
+    let mut line = Vec::new();
+    let mut next = |line: &mut Vec<u8>| {
+        line.clear();
+        text.read_until(b'\n', line).map_err(|error| format!("it can't be read: {error}"))
+    };
+    next(&mut line)?;
+    let header = std::str::from_utf8(&line).unwrap_or_default().trim_end();
     let interval = header.strip_prefix("heap_v2/").and_then(|interval| interval.parse().ok());
     let interval = interval.ok_or("line 1: a heap dump starts with `heap_v2/` and the sampling interval")?;
-    let mut dump = Dump { interval, stacks: Vec::new() };
+    let mut stack = DumpStack::default();
     // The counts before the first stack are the process's.
     let mut in_stack = false;
-    for (line, number) in lines {
-        if let Some(addresses) = line.strip_prefix('@') {
-            let addresses = addresses.split_whitespace().map(address).collect::<Option<_>>();
-            let addresses =
-                addresses.ok_or_else(|| format!("line {number}: an address is not hexadecimal"))?;
-            dump.stacks.push(DumpStack { addresses, ..Default::default() });
-            in_stack = true;
-        } else if let Some(counts) = line.trim_start().strip_prefix("t*:") {
-            if let Some(stack) = dump.stacks.last_mut().filter(|_| in_stack) {
-                (stack.objects, stack.bytes) = live(counts).ok_or_else(|| {
-                    format!("line {number}: counts are written `objects: bytes [objects: bytes]`")
-                })?;
-            }
-        } else if line.starts_with("MAPPED_LIBRARIES:") {
+    for number in 2_u64.. {
+        if next(&mut line)? == 0 || line.starts_with(b"MAPPED_LIBRARIES:") {
             break;
+        }
+        let wrong = |what: &str| format!("line {number}: {what}");
+        // A thread's name may be anything.
+        let Ok(line) = std::str::from_utf8(&line) else { continue };
+        if let Some(addresses) = line.strip_prefix('@') {
+            if in_stack {
+                take(&stack, interval);
+            }
+            stack.addresses.clear();
+            (stack.objects, stack.bytes) = (0, 0);
+            for address in addresses.split_ascii_whitespace() {
+                let address = parse_address(address).ok_or_else(|| wrong("an address is not hexadecimal"))?;
+                stack.addresses.push(address);
+            }
+            in_stack = true;
+        } else if let Some(counts) = line.trim_start().strip_prefix("t*:").filter(|_| in_stack) {
+            let counts = live(counts);
+            (stack.objects, stack.bytes) =
+                counts.ok_or_else(|| wrong("counts are written `objects: bytes [objects: bytes]`"))?;
         }
         // What is left are single threads' shares, and empty lines.
     }
-    Ok(dump)
+    if in_stack {
+        take(&stack, interval);
+    }
+    Ok(interval)
 }
 
-fn address(text: &str) -> Option<u64> {
+fn parse_address(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
 }
 
@@ -101,12 +109,18 @@ mod tests {
         @ 0x55d0c9 0x57a6000100000002\n  t*: 13: 6688 [0: 0]\n  t0: 12: 6176 [0: 0]\n  t1: 1: 512 [0: 0] name\n\
         @ 0x10\n  t*: 1: 4096 [2: 8192]\n\nMAPPED_LIBRARIES:\n@ 0x99\n";
 
+    fn parse(text: &str) -> Result<(u64, Vec<DumpStack>), String> {
+        let mut stacks = Vec::new();
+        let interval = read(text.as_bytes(), |stack, _| stacks.push(stack.clone()))?;
+        Ok((interval, stacks))
+    }
+
     #[test]
     fn stacks_and_their_process_wide_counts_are_read() {
-        let dump = parse(DUMP).unwrap();
-        assert_eq!(dump.interval, 524_288);
+        let (interval, stacks) = parse(DUMP).unwrap();
+        assert_eq!(interval, 524_288);
         assert_eq!(
-            dump.stacks,
+            stacks,
             [
                 DumpStack { addresses: vec![0x55_d0c9, 0x57a6_0001_0000_0002], objects: 13, bytes: 6688 },
                 DumpStack { addresses: vec![0x10], objects: 1, bytes: 4096 },
@@ -143,9 +157,9 @@ mod tests {
             lines in prop::collection::vec(
                 prop_oneof!["@( 0x[0-9a-f]{1,17}){0,4}", "  t[*0-9]: [0-9]{1,21}: [0-9]{0,3} \\[", "\\PC{0,12}"], 0..20)
         ) {
-            if let Ok(dump) = parse(&format!("heap_v2/1024\n{}", lines.join("\n"))) {
-                for stack in &dump.stacks {
-                    let _ = unbias(stack, dump.interval);
+            if let Ok((interval, stacks)) = parse(&format!("heap_v2/1024\n{}", lines.join("\n"))) {
+                for stack in &stacks {
+                    let _ = unbias(stack, interval);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! jemalloc's live samples, by a dump.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use super::super::live::Found;
@@ -10,25 +10,25 @@ use super::{control, dump, file_size};
 use crate::error::Error;
 
 pub(super) fn live() -> Result<Found, Error> {
-    let dump = dump::parse(&dump_text()?)
-        .map_err(|error| Error::Unsupported(format!("jemalloc's heap dump is not understood: {error}")))?;
-    let mut found = Found { interval: dump.interval, ..Found::default() };
-    for stack in &dump.stacks {
+    let mut found = Found::default();
+    let take = |stack: &dump::DumpStack, interval| {
         let (frames, context) = pseudo_frame::split(&stack.addresses);
-        let [objects, bytes] = dump::unbias(stack, dump.interval);
+        let [objects, bytes] = dump::unbias(stack, interval);
         let sum = found.sums.entry((frames.into(), context.context)).or_default();
         sum[0] += objects;
         sum[1] += bytes;
         found.samples += stack.objects;
         found.complete += if context.complete { stack.objects } else { 0 };
-    }
+    };
+    // Line by line: as text it takes as much memory as all that is made of it.
+    found.interval = dump::read(BufReader::with_capacity(64 << 10, dumped()?), take)
+        .map_err(|error| Error::Unsupported(format!("jemalloc's heap dump is not understood: {error}")))?;
     Ok(found)
 }
 
 /// Has jemalloc write its dump to memory: no disk is touched, and nothing is left behind whatever fails.
-fn dump_text() -> Result<String, Error> {
-    let mut file =
-        memory_file().map_err(|error| Error::Io("no memory file for the heap dump".into(), error))?;
+fn dumped() -> Result<File, Error> {
+    let file = memory_file().map_err(|error| Error::Io("no memory file for the heap dump".into(), error))?;
     let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
     // SAFETY: the manual gives `const char *`, a path, which outlives the call.
     let dump = || unsafe { control::write(c"prof.dump", path.as_ptr()) };
@@ -38,11 +38,8 @@ fn dump_text() -> Result<String, Error> {
         return Err(Error::Refused(format!("no heap profile: {why}")));
     }
     dumped.map_err(|error| Error::Unsupported(format!("jemalloc could not dump its samples: {error}")))?;
-    let mut text = Vec::new();
     // jemalloc opened the file by its path and left our own position at the start.
-    file.read_to_end(&mut text).map_err(|error| Error::Io("the heap dump can't be read".into(), error))?;
-    // The mapped files at its end may have any name.
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(file)
 }
 
 /// A file in memory that can't be executed, without which `vm.memfd_noexec=2` refuses it.

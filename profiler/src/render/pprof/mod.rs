@@ -22,7 +22,7 @@ impl Profile {
     /// If writing fails.
     pub fn write_pprof(&self, out: impl Write) -> io::Result<()> {
         let mut gzip = GzEncoder::new(out, Compression::fast());
-        gzip.write_all(&encode(self).encode_to_vec())?;
+        encode(self, &mut gzip)?;
         gzip.finish()?.flush()
     }
 }
@@ -49,7 +49,9 @@ impl Strings {
     }
 }
 
-fn encode(profile: &Profile) -> proto::Profile {
+/// Samples go out one by one, for all of them at once take as much memory as the profile itself. A message's fields may come in
+/// any order.
+fn encode(profile: &Profile, out: &mut impl Write) -> io::Result<()> {
     let mut strings = Strings::new();
     let mut types = |kind: Kind| {
         kind.values()
@@ -67,7 +69,7 @@ fn encode(profile: &Profile) -> proto::Profile {
     let nothing: &[i64] = if profile.held.is_some() { &[0, 0] } else { &[] };
     let taken = profile.samples.iter().map(|sample| (sample, [&sample.values, nothing].concat()));
     let held = profile.held.iter().flatten().map(|sample| (sample, [nothing, &sample.values].concat()));
-    let sample = |(sample, value): (&Sample, Vec<i64>)| proto::Sample {
+    let mut sample = |(sample, value): (&Sample, Vec<i64>)| proto::Sample {
         location_id: sample.stack.iter().map(|&location| u64::from(location) + 1).collect(),
         value,
         label: label_keys
@@ -77,14 +79,20 @@ fn encode(profile: &Profile) -> proto::Profile {
             .map(|(&key, value)| proto::Label { key, str: strings.id(value), ..proto::Label::default() })
             .collect(),
     };
-    let sample = taken.chain(held).map(sample).collect();
+    let mut bytes = Vec::new();
+    for row in taken.chain(held) {
+        // A message of nothing else.
+        let part = proto::Profile { sample: vec![sample(row)], ..proto::Profile::default() };
+        bytes.clear();
+        part.encode(&mut bytes).map_err(io::Error::other)?;
+        out.write_all(&bytes)?;
+    }
     let stats = &profile.stats;
     let since_epoch = stats.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    proto::Profile {
+    let rest = proto::Profile {
         default_sample_type: primary.r#type,
         period_type: Some(primary),
         sample_type,
-        sample,
         mapping,
         location,
         function,
@@ -94,7 +102,8 @@ fn encode(profile: &Profile) -> proto::Profile {
         period: stats.period,
         comment,
         ..proto::Profile::default()
-    }
+    };
+    out.write_all(&rest.encode_to_vec())
 }
 
 /// The objects that locations lie in, and how much is known of each.
