@@ -22,7 +22,7 @@ mod follow;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod handler;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(crate) mod kernel_records;
+pub mod kernel_records;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kernel_ring;
 mod off_cpu;
