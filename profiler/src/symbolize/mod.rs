@@ -9,6 +9,8 @@ use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 
 #[cfg(target_os = "linux")]
+mod debug_files;
+#[cfg(target_os = "linux")]
 mod kernel;
 #[cfg(target_os = "linux")]
 mod mappings;
@@ -109,7 +111,12 @@ fn of_process(addresses: &[u64], lines: bool) -> Vec<Symbols> {
         mapping: mappings.iter().find(|mapping| mapping.range.contains(address)).cloned(),
         frames,
     };
-    let frames = look_up([source(false), source(true)], |all| Input::AbsAddr(all), addresses, lines);
+    let kind: AddressKind = |all| Input::AbsAddr(all);
+    let frames = if lines {
+        look_up([source(false), source(true)], kind, addresses)
+    } else {
+        names(source, kind, addresses, &mappings)
+    };
     frames.into_iter().zip(addresses).map(symbols).collect()
 }
 
@@ -122,32 +129,54 @@ pub fn in_file(file: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
         elf.debug_syms = debug_syms;
         Source::Elf(elf)
     };
-    look_up([source(false), source(true)], |all| Input::VirtOffset(all), addresses, true)
+    look_up([source(false), source(true)], |all| Input::VirtOffset(all), addresses)
 }
 
 /// One kind of address.
 type AddressKind = for<'a> fn(&'a [u64]) -> Input<&'a [u64]>;
 
-/// The frames at each address by two sources: the symbol table alone, and with the debug information.
-fn look_up(
-    [table, debug]: [Source<'_>; 2],
+/// The name at each address: by the symbol table, or else that of a file of its own, or, of an object of which nothing is named so,
+/// by its debug information.
+#[cfg(target_os = "linux")]
+fn names(
+    source: impl Fn(bool) -> Source<'static>,
     kind: AddressKind,
     addresses: &[u64],
-    lines: bool,
+    mappings: &[Arc<Mapping>],
 ) -> Vec<Vec<Frame>> {
     // Made anew each time, so that the memory of the parsed symbols is given back.
-    let symbolizer = Symbolizer::builder().enable_inlined_fns(lines).build();
-    let names = resolve(&symbolizer, &table, kind, addresses);
-    // A stripped object may have its debug information in a file of its own, and the names with it.
-    let wanted = |name: &Option<Sym<'_>>| lines || name.is_none();
-    let rest = names.iter().zip(addresses).filter(|(name, _)| wanted(name)).map(|(_, &address)| address);
-    let rest: Vec<u64> = rest.collect();
-    let mut details = resolve(&symbolizer, &debug, kind, &rest).into_iter();
-    let both = |name: &Option<Sym<'_>>| {
-        let detail = if wanted(name) { details.next().flatten() } else { None };
-        frames(name.as_ref(), detail.as_ref(), lines)
+    let symbolizer = || Symbolizer::builder().enable_inlined_fns(false).build();
+    let named = |symbol: Option<Sym<'_>>| -> Vec<Frame> {
+        symbol.map(|symbol| Frame::named(&*symbol.name)).into_iter().collect()
     };
-    names.iter().map(both).collect()
+    let table = symbolizer();
+    let by_table = resolve(&table, &source(false), kind, addresses);
+    let mut frames: Vec<Vec<Frame>> = by_table.into_iter().map(named).collect();
+    drop(table);
+    debug_files::complete(&mut frames, addresses, mappings);
+    let is_nameless = |mapping: &Arc<Mapping>| {
+        let mut within = frames.iter().zip(addresses).filter(|(_, address)| mapping.range.contains(address));
+        within.all(|(frames, _)| frames.is_empty())
+    };
+    let nameless: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| is_nameless(mapping)).collect();
+    let wanted = |index: &usize| nameless.iter().any(|mapping| mapping.range.contains(&addresses[*index]));
+    let wanted: Vec<usize> = (0..addresses.len()).filter(wanted).collect();
+    let rest: Vec<u64> = wanted.iter().map(|&index| addresses[index]).collect();
+    if !rest.is_empty() {
+        let debug = symbolizer();
+        for (symbol, index) in resolve(&debug, &source(true), kind, &rest).into_iter().zip(wanted) {
+            frames[index] = named(symbol);
+        }
+    }
+    frames
+}
+
+/// The frames at each address by two sources: the symbol table alone, and with the debug information.
+fn look_up([table, debug]: [Source<'_>; 2], kind: AddressKind, addresses: &[u64]) -> Vec<Vec<Frame>> {
+    let symbolizer = Symbolizer::builder().enable_inlined_fns(true).build();
+    let names = resolve(&symbolizer, &table, kind, addresses);
+    let details = resolve(&symbolizer, &debug, kind, addresses);
+    names.iter().zip(&details).map(|(name, detail)| frames(name.as_ref(), detail.as_ref())).collect()
 }
 
 /// All addresses at once, or, as one object that can't be read fails them all, each by itself.
@@ -168,14 +197,14 @@ fn resolve<'a>(
 }
 
 /// The frames that a symbol table's entry and the debug information make together.
-fn frames(name: Option<&Sym<'_>>, detail: Option<&Sym<'_>>, lines: bool) -> Vec<Frame> {
+fn frames(name: Option<&Sym<'_>>, detail: Option<&Sym<'_>>) -> Vec<Frame> {
     let frame = |function: &str, code: Option<&CodeInfo<'_>>| Frame {
         function: function.to_owned(),
         file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
         line: code.and_then(|code| code.line).unwrap_or(0),
     };
     let Some(symbol) = name.or(detail) else { return Vec::new() };
-    let Some(detail) = detail.filter(|_| lines) else { return vec![Frame::named(&*symbol.name)] };
+    let Some(detail) = detail else { return vec![Frame::named(&*symbol.name)] };
     let inlined = detail.inlined.iter().rev();
     let mut frames: Vec<Frame> =
         inlined.map(|inlined| frame(&inlined.name, inlined.code_info.as_ref())).collect();
