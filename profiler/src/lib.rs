@@ -71,10 +71,12 @@
 //! # Heap
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled;
 //! [`allocs`] shows who allocates within a time, whether it is freed or not. [`heap_metrics`] makes
-//! metrics of live memory by tenant and the other labels. The feature
-//! `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or not:
-//! a program that wants another turns the feature off. [`sample_heap`] switches sampling off and on, and sets its rate;
+//! metrics of live memory by tenant and the other labels. [`sample_heap`] switches sampling off and on, and sets its rate;
 //! [`focus_heap`] has it take the stacks of one tenant, statement or stage alone.
+//!
+//! The feature `heap`, which is on by default, makes jemalloc the process's allocator, of its C code too, whether it samples or
+//! not. A program that wants another turns the feature off (`default-features = false`) and wraps its allocator in a
+//! [`Sampler`], which gives all of the above for what Rust code allocates.
 //!
 //! # Names
 //! Names come from the symbol table. Files, lines and inlined functions are there on request

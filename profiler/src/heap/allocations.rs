@@ -9,7 +9,7 @@ use crate::settings::{self, Settings};
 
 /// An allocation profile of the whole process: objects and bytes that were allocated within a time, **freed or not**, by the
 /// stack and the query that allocated them. What a `realloc` gives counts as a whole, as it does in a stage's allocated
-/// bytes. Needs [`heap_profiler!`](crate::heap_profiler).
+/// bytes. Needs [`heap_profiler!`](crate::heap_profiler) or a [`Sampler`](crate::Sampler).
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::settings::{self, Settings};
 /// [`heap`](fn@crate::heap) shows who *holds* memory, this who *churns* it: what allocation costs is paid here.
 ///
 /// # Cost
-/// jemalloc samples in any case; a window only counts what it samples, up to about a microsecond each. While it runs there is a
+/// The allocator samples in any case; a window only counts what it samples, up to about a microsecond each. While it runs there is a
 /// thread, `stagelight-heap`, which wakes a hundred times a second, and a ring of 4.2 MiB. While none runs there is neither, nor
 /// a hook. What is kept of stacks has a cap of 8 MiB.
 ///

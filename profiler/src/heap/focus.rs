@@ -15,7 +15,8 @@ static FOCUS: Armed<Focus> = Armed::new();
 static FOCUSED: AtomicBool = AtomicBool::new(false);
 
 /// Takes stacks of the allocations of one stage, statement, tenant, user or database alone from now on, or of all again with
-/// `None`: `focus_heap(Some(("tenant", "acme")))`. Needs [`heap_profiler!`](crate::heap_profiler).
+/// `None`: `focus_heap(Some(("tenant", "acme")))`. Needs [`heap_profiler!`](crate::heap_profiler)
+/// or a [`Sampler`](crate::Sampler).
 ///
 /// An allocation is a stage's if it is made in the stage or in one that it called. All others keep their labels and their
 /// bytes, under one frame `[not in focus]`, so that totals by label are true and only their stacks are missing;

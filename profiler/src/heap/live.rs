@@ -44,7 +44,6 @@ pub(super) fn take() -> Result<Live, Error> {
 }
 
 /// Whether the heap is sampled, and how or why not.
-#[cfg_attr(not(feature = "control"), allow(dead_code, reason = "nobody asks"))]
 pub(crate) fn status() -> (bool, String) {
     match tier::active() {
         Ok(tier) => {

@@ -1,4 +1,5 @@
-//! Heap profiles: who holds the live memory, by stack and by label, and who allocates, from jemalloc's own sampling.
+//! Heap profiles: who holds the live memory, by stack and by label, and who allocates, from jemalloc's own sampling or, on
+//! other allocators, from that of a wrapper.
 
 use std::time::{Duration, SystemTime};
 
@@ -125,7 +126,7 @@ pub(crate) fn bytes() -> usize {
 }
 
 /// A heap profile of the whole process: bytes and objects that are allocated and not yet freed, by the stack and the
-/// query that allocated them. Needs [`heap_profiler!`](crate::heap_profiler).
+/// query that allocated them. Needs [`heap_profiler!`](crate::heap_profiler) or a [`Sampler`].
 ///
 /// ```no_run
 /// let profile = stagelight_profiler::heap().run()?;

@@ -88,7 +88,8 @@ impl Kind {
 pub struct ProfileStats {
     /// What triggered or took the samples: `perf-sigtrap`, `perf-sigtrap-kernel`, `perf-sigtrap-user`, `perf-setsig`, `ctimer` or
     /// `sampler-thread` for CPU; `context-switches` for time off the CPU; `sampler-thread` for the wall clock; `counters` for a
-    /// look at the counters; `locks` for those that tell of their waits; `jemalloc` for the heap.
+    /// look at the counters; `locks` for those that tell of their waits; `jemalloc` or `Sampler` for
+    /// the heap, with what each rests on.
     pub rung: String,
     /// What samples by it are not, in words; empty if there is nothing to say.
     pub rung_limits: String,
@@ -102,7 +103,9 @@ pub struct ProfileStats {
     /// Short waits, and those beyond what is sampled in a second; 0 but in profiles of waits.
     pub thinned: u64,
     /// What is missing, by cause: samples that were taken and not kept (`ring_full`), stacks of samples that count by
-    /// their labels alone (`stack_cap`), samples without their thread and trace (`context_cap`), threads that could not be
+    /// their labels alone (`stack_cap`; of a live heap by a
+    /// [`Sampler`](crate::Sampler), by their outer frames), live samples that found no room since the process started (`table_full`),
+    /// samples without their thread and trace (`context_cap`), threads that could not be
     /// sampled (`threads_missed`), threads that blocked the rung's signal at the end (`signal_blocked`), waits that
     /// are not known because their thread had just started, or waited as the profile did, and count as switches of no length
     /// (`first_waits`), waits for locks that were not recorded because others were (`busy`, or `nested` on the same thread), threads whose samples

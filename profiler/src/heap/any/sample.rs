@@ -7,11 +7,14 @@ use super::super::{estimate, pseudo_frame, stack, told};
 use super::stacks::Stacks;
 use super::table::{Sample, Table};
 
+/// Miri takes its time over large statics.
+const SCALE: usize = if cfg!(miri) { 9 } else { 0 };
+
 /// The live samples, about 114,000 of them at most. The memory is there once it is touched.
-pub(super) static LIVE: Table<{ 1 << 13 }> = Table::new();
+pub(super) static LIVE: Table<{ 1 << (13 - SCALE) }> = Table::new();
 
 /// Their stacks.
-static STACKS: Stacks<{ 1 << 16 }, { 1 << 18 }> = Stacks::new();
+static STACKS: Stacks<{ 1 << (16 - SCALE) }, { 1 << (18 - SCALE) }> = Stacks::new();
 
 const STACK_BITS: u32 = 19;
 const RATE_BITS: u32 = 5;

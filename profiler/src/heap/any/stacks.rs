@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_the_numbers() {
-        let stacks = Box::new(Stacks::<4, 4096>::new());
+        let stacks = Box::new(Stacks::<4, 256>::new());
         let count = if cfg!(miri) { 15 } else { 105 };
         let of = |n: u64| [n % 7 + 100, n % 5 + 200, n % 3 + 300, 1];
         let numbers: Vec<Vec<u32>> = std::thread::scope(|scope| {
