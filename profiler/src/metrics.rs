@@ -8,10 +8,11 @@ use stagelight::export::prometheus as text;
 fn live_memory() -> text::Families {
     let Some(live) = crate::heap::by_label() else { return Vec::new() };
     let by_label = |(label, values): &(&str, Vec<(String, i64)>)| {
+        let within = if *label == "component" { "stages" } else { "queries" };
         let series = values.iter().map(|(value, bytes)| ((*label, value.as_str()), *bytes as f64));
         text::gauge_by(
             &format!("stagelight_{label}_live_bytes"),
-            &format!("Estimated bytes allocated within queries and not yet freed, by {label}."),
+            &format!("Estimated bytes allocated within {within} and not yet freed, by {label}."),
             series,
         )
     };

@@ -231,6 +231,8 @@ fn live_bytes_by_tenant_are_metrics_once_asked_for() {
     let live = figure(&text, series).unwrap();
     let error = 3.0 / (truth / (128 << 10) as f64).sqrt();
     assert!((live - truth).abs() <= truth * error, "{live} for {truth}");
+    let of_component = figure(&text, "stagelight_component_live_bytes{component=\"heap\"}").unwrap();
+    assert!(of_component >= live, "{of_component}");
     assert!(figure(&text, "stagelight_heap_samples").unwrap() >= truth / (160 << 10) as f64, "{text}");
     drop(hoard);
     let later = metrics();

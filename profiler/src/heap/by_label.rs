@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::profile::{Context, LABELS, resolve};
 
 /// The labels that a metric tells of. Of stages there are profiles.
-const TOLD: [&str; 4] = ["statement", "tenant", "user", "database"];
+const TOLD: [&str; 5] = ["component", "statement", "tenant", "user", "database"];
 
 /// What was found at the last look.
 #[derive(Clone)]
@@ -35,8 +35,8 @@ struct Asked {
 static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
 
 /// From now on the metrics, those at `/metrics` and those of [`write_metrics`](crate::write_metrics), tell how much **live memory**
-/// each statement, tenant, user and database holds, in bytes: `stagelight_tenant_live_bytes{tenant="acme"}` and so on; `""` stands
-/// for what was allocated in no query. With them come `stagelight_heap_samples`, which the figures rest on, and
+/// each component, statement, tenant, user and database holds, in bytes: `stagelight_tenant_live_bytes{tenant="acme"}` and so on; `""` stands
+/// for what was allocated in no query, or in no stage. With them come `stagelight_heap_samples`, which the figures rest on, and
 /// `stagelight_heap_age_seconds`, how old they are.
 ///
 /// ```no_run
