@@ -1,5 +1,5 @@
-//! A fixed pool of what a walk needs: the unwinder's rule cache, 33 KB, and a stack to run on. One of each for every
-//! walk that can run at once, not one a thread.
+//! A fixed pool of what a walk needs: the unwinder's rule cache, 33 KB, the last walk's trail, 20 KB, and a stack to run on. One of
+//! each for every walk that can run at once, not one a thread.
 //!
 //! A walk needs some 16 KiB of stack (56 in a debug build), because rows of unwind tables are copied about. The thread
 //! that is sampled may have less left, so the walk brings its own.
@@ -11,20 +11,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use framehop::{CacheNative, MustNotAllocateDuringUnwind};
 
+use super::trail::{Steps, Trail};
+
 pub(super) type Cache = CacheNative<MustNotAllocateDuringUnwind>;
 
-const CACHE_BYTES: usize = 33 << 10;
+/// What a walk remembers of those before it.
+pub(super) struct Memory {
+    pub(super) rules: Cache,
+    pub(super) trail: Trail,
+    /// Room for the steps of one walk.
+    pub(super) fresh: Steps,
+}
+
+const MEMORY_BYTES: usize = (33 << 10) + size_of::<Trail>() + size_of::<Steps>();
 const STACK_BYTES: usize = 128 << 10;
 const GUARD_BYTES: usize = 4096;
 
 struct Slot {
     taken: AtomicBool,
-    cache: UnsafeCell<Cache>,
+    memory: UnsafeCell<Memory>,
     /// The upper end of a mapped stack.
     stack_top: *mut u8,
 }
 
-// SAFETY: `cache` and the stack are only reached by whoever turned `taken` from false to true, and until it turns it
+// SAFETY: `memory` and the stack are only reached by whoever turned `taken` from false to true, and until it turns it
 // back.
 unsafe impl Sync for Slot {}
 // SAFETY: as above; neither belongs to a thread.
@@ -44,22 +54,22 @@ pub(super) fn prepare() {
 /// Bytes that the pool takes, of its stacks what a walk touches.
 pub(super) fn bytes() -> usize {
     const TOUCHED: usize = 20 << 10;
-    POOL.get().map_or(0, |pool| pool.len() * (CACHE_BYTES + TOUCHED))
+    POOL.get().map_or(0, |pool| pool.len() * (MEMORY_BYTES + TOUCHED))
 }
 
-/// Calls `use_cache` on a stack of its own with a cache that nobody else uses, near the one that `hint` names, so that a
-/// thread mostly finds its own rules again. `None` if all are taken.
-pub(super) fn with<R>(hint: usize, use_cache: impl FnOnce(&mut Cache) -> R) -> Option<R> {
+/// Calls `use_memory` on a stack of its own with a memory that nobody else uses, near the one that `hint` names, so that a
+/// thread mostly finds its own again. `None` if all are taken.
+pub(super) fn with<R>(hint: usize, use_memory: impl FnOnce(&mut Memory) -> R) -> Option<R> {
     let pool = POOL.get()?;
     let slot = (0..pool.len())
         .map(|step| &pool[hint.wrapping_add(step) % pool.len()])
         .find(|slot| !slot.taken.load(Ordering::Relaxed) && !slot.taken.swap(true, Ordering::Acquire))?;
-    let mut use_cache = Some(use_cache);
+    let mut use_memory = Some(use_memory);
     let mut result = None;
     let mut call = || {
-        if let Some(use_cache) = use_cache.take() {
-            // SAFETY: this call took the slot, so nobody else holds a reference to its cache.
-            result = Some(use_cache(unsafe { &mut *slot.cache.get() }));
+        if let Some(use_memory) = use_memory.take() {
+            // SAFETY: this call took the slot, so nobody else holds a reference to its memory.
+            result = Some(use_memory(unsafe { &mut *slot.memory.get() }));
         }
     };
     // SAFETY: this call took the slot, so nobody else runs on its stack.
@@ -86,7 +96,9 @@ impl Slot {
             memory.cast::<u8>()
         };
         let stack_top = memory.wrapping_add(GUARD_BYTES + STACK_BYTES);
-        Some(Self { taken: AtomicBool::new(false), cache: UnsafeCell::new(Cache::default()), stack_top })
+        let memory =
+            UnsafeCell::new(Memory { rules: Cache::default(), trail: Trail::new(), fresh: Steps::new() });
+        Some(Self { taken: AtomicBool::new(false), memory, stack_top })
     }
 }
 

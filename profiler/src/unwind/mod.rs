@@ -19,6 +19,8 @@ mod stack;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) mod timed;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod trail;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod walk;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use framehop::{
     ExplicitModuleSectionInfo, Module, MustNotAllocateDuringUnwind, Unwinder as _, UnwinderNative,
@@ -32,6 +33,8 @@ pub(super) type Unwinder = UnwinderNative<Table, MustNotAllocateDuringUnwind>;
 
 /// All loaded objects at one moment.
 pub(super) struct Modules {
+    /// Tells these tables from all others of the process's life.
+    pub(super) number: u64,
     pub(super) unwinder: Unwinder,
     pub(super) copied_bytes: usize,
     /// Where there is code, sorted.
@@ -58,7 +61,9 @@ pub(super) fn generation() -> (u64, u64) {
 
 /// Reads the tables of all objects that are loaded now.
 pub(super) fn load() -> Modules {
-    let mut modules = Modules { unwinder: Unwinder::new(), copied_bytes: 0, code: Vec::new() };
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut modules = Modules { number, unwinder: Unwinder::new(), copied_bytes: 0, code: Vec::new() };
     let mut first = true;
     loaded::each(|object| {
         // The loader names the program first; it is never unloaded, and the vdso neither.

@@ -5,9 +5,10 @@ use std::cell::Cell;
 use framehop::x86_64::UnwindRegsX86_64;
 use framehop::{Error, FrameAddress, Unwinder as _};
 
-use super::caches::Cache;
+use super::caches::{Cache, Memory};
 use super::modules::Modules;
 use super::stack::{StackReader, copy};
+use super::trail::{Step, Steps, Trail};
 use super::{NOT_UNWOUND, TOO_DEEP, caches, published};
 
 /// The registers that a walk starts from.
@@ -47,9 +48,11 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
     let registers = interrupted.unwrap_or(registers);
     WALKED.set(Some(registers));
     let walked = published::with(|modules| {
-        caches::with(hint, |cache| {
+        caches::with(hint, |Memory { rules, trail, fresh }| {
+            trail.begin(modules.number);
+            fresh.clear();
             let stack = StackReader::new(registers.sp);
-            Walk { modules, cache, stack }.run(registers, frames)
+            Walk { modules, rules, trail, fresh, joined: 0, stack }.run(registers, frames)
         })
     });
     WALKED.set(interrupted);
@@ -68,7 +71,12 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
 /// A walk's tools.
 struct Walk<'a> {
     modules: &'a Modules,
-    cache: &'a mut Cache,
+    rules: &'a mut Cache,
+    trail: &'a mut Trail,
+    /// The steps of this one, as far as it is not that of the trail.
+    fresh: &'a mut Steps,
+    /// Frames of the trail that this one goes by.
+    joined: usize,
     stack: StackReader,
 }
 
@@ -78,6 +86,9 @@ impl Walk<'_> {
         let address = FrameAddress::from_instruction_pointer(ip);
         let regs = UnwindRegsX86_64::new(ip, sp, bp);
         let (count, end) = self.follow(address, regs, frames, &mut sure);
+        if end == End::Start {
+            self.trail.remember(self.joined, self.fresh);
+        }
         if end != End::Lost || count < 2 {
             return (count, end);
         }
@@ -93,16 +104,39 @@ impl Walk<'_> {
         frames: &mut [u64],
         sure: &mut (usize, u64),
     ) -> (usize, End) {
-        let mut count = 0;
+        let (mut count, mut ahead) = (0, self.trail.len());
         loop {
             let Some(frame) = frames.get_mut(count) else { return (count, End::Full) };
             *frame = address.address_for_lookup();
             count += 1;
-            if self.modules.is_code(*frame) {
+            let mut step = Step::new(*frame, regs.sp(), regs.bp());
+            if count > 1
+                && let Some(outer) = self.trail.join(&mut ahead, &step, &mut self.stack)
+            {
+                // This frame too is one of the trail's.
+                self.joined = outer.len() + 1;
+                for step in outer.iter().rev() {
+                    let Some(frame) = frames.get_mut(count) else { return (count, End::Full) };
+                    *frame = step.lookup;
+                    count += 1;
+                }
+                return (count, End::Start);
+            }
+            if self.modules.is_code(step.lookup) {
                 *sure = (count, regs.sp());
             }
-            let mut read = |address| self.stack.read(address);
-            match self.modules.unwinder.unwind_frame(address, &mut regs, self.cache, &mut read) {
+            let mut read = |address| {
+                let word = self.stack.read(address);
+                step.note(address, word);
+                word
+            };
+            let unwound = self.modules.unwinder.unwind_frame(address, &mut regs, self.rules, &mut read);
+            // The first frame is elsewhere by the next walk, and what leads on from it is found in another way: its address is
+            // where it is, and not where it will come back to.
+            if count > 1 {
+                self.fresh.push(step);
+            }
+            match unwound {
                 Ok(Some(caller)) => match FrameAddress::from_return_address(caller) {
                     Some(caller) => address = caller,
                     None => return (count, End::Start),
@@ -221,6 +255,70 @@ mod tests {
         let mut frames = [0; 20];
         assert_eq!(deeper(50, &mut frames), (20, End::Full));
         assert!(frames[19] == TOO_DEEP && frames[..19].iter().all(|&frame| frame < TOO_DEEP));
+    }
+
+    /// What a walk gives that remembers nothing.
+    fn afresh(registers: Registers, frames: &mut [u64]) -> (usize, End) {
+        let forget = |modules: &Modules| {
+            caches::with(1, |Memory { rules, fresh, .. }| {
+                fresh.clear();
+                let (stack, trail) = (StackReader::new(registers.sp), &mut Trail::new());
+                Walk { modules, rules, trail, fresh, joined: 0, stack }.run(registers, frames)
+            })
+        };
+        published::with(forget).flatten().unwrap_or((0, End::Busy))
+    }
+
+    /// Three functions with frames of different sizes, whose room holds what was there before: return addresses of other calls
+    /// among it. They call each other and walk as the bits of `way` say.
+    macro_rules! function {
+        ($name:ident, $words:literal) => {
+            #[inline(never)]
+            fn $name(way: &mut u64, depth: u32, walks: &mut u32) -> u64 {
+                let mut room = std::mem::MaybeUninit::<[u64; $words]>::uninit();
+                std::hint::black_box(&mut room);
+                let mut sum = 0;
+                for _ in 0..2 {
+                    *way =
+                        way.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    sum += match *way >> 61 {
+                        _ if depth == 0 => compare(walks),
+                        0 | 1 => first(way, depth - 1, walks),
+                        2 | 3 => second(way, depth - 1, walks),
+                        4 => third(way, depth - 1, walks),
+                        5 => (0..*way >> 32 & 3).map(|_| compare(walks)).sum(),
+                        _ => 0,
+                    };
+                }
+                std::hint::black_box(&mut room);
+                sum
+            }
+        };
+    }
+    function!(first, 2);
+    function!(second, 21);
+    function!(third, 160);
+
+    #[inline(never)]
+    fn compare(walks: &mut u32) -> u64 {
+        let registers = Registers::here();
+        let (mut by_trail, mut anew) = ([0; 120], [0; 120]);
+        let (found, expected) = (walk(registers, 0, &mut by_trail), afresh(registers, &mut anew));
+        assert!(expected.1 == End::Start && found == expected);
+        assert_eq!(by_trail[..found.0], anew[..found.0]);
+        *walks += 1;
+        found.0 as u64
+    }
+
+    #[test]
+    fn a_walk_by_the_trail_of_the_last_one_gives_what_one_afresh_does() {
+        published::refresh();
+        let mut walks = 0;
+        for seed in 0..400_u64 {
+            let mut way = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            std::hint::black_box(first(&mut way, 12, &mut walks));
+        }
+        assert!(walks > 1_000, "{walks}");
     }
 
     #[test]
