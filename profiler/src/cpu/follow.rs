@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::tasks;
@@ -31,6 +32,9 @@ struct Followed {
 /// Those of the running profile. A static, because each thread has itself armed at its first stage.
 static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
 
+/// The process whose threads they are.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
 fn with<R>(look: impl FnOnce(&mut Option<Followed>) -> R) -> R {
     look(&mut FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -56,6 +60,7 @@ pub(super) fn start(triggers: Box<dyn PerThread>, budget: usize) -> io::Result<(
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     with(|place| *place = Some(followed));
+    PROCESS.store(std::process::id(), Ordering::Relaxed);
     stagelight::__private::set_thread_observer(on_first_stage);
     // Those that started meanwhile.
     tend();
@@ -86,6 +91,10 @@ pub(super) fn stop() {
 
 /// So that a thread that lives shorter than the time between two looks is sampled too.
 fn on_first_stage(tid: u32) {
+    // In a forked child nobody would disarm it again, and the lock may have been somebody's who is not there.
+    if PROCESS.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
     with(|followed| {
         if let Some(followed) = followed {
             let tid = tid as i32;

@@ -110,7 +110,7 @@ impl PerThread for Threads {
         }
         // Before the first signal. If the roll is full, the first sample weighs a period.
         roll::enter(tid, if new { 0 } else { tasks::thread_cpu_ns(tid)? });
-        sampled.event.enable()?;
+        sampled.event.enable().inspect_err(|_| roll::leave(tid))?;
         self.by_thread.insert(tid, sampled);
         Ok(())
     }

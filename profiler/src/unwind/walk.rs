@@ -92,7 +92,8 @@ impl Walk<'_> {
         if end != End::Lost || count < 2 {
             return (count, end);
         }
-        self.search(sure, frames).unwrap_or((count, end))
+        // What the search has tried in vain stands where frames of unknown code stood.
+        self.search(sure, frames).unwrap_or((sure.0, end))
     }
 
     /// Follows the tables from a frame on. Notes how many frames are sure, since there is code, and the stack pointer of the

@@ -24,6 +24,10 @@
 /// [`ProfileStats::dropped`](crate::ProfileStats::dropped) says what found no room: `table_full` for samples, `stack_cap` for stacks
 /// that lost their innermost frames.
 ///
+/// # Your responsibility
+/// There is one of these in a process, the global allocator. What another one around an allocator that takes its own memory from the
+/// first gives back may be taken for the first one's sample.
+///
 /// # What it is not
 /// Bytes are those that were asked for, without what the allocator rounds them up to. What C code allocates by itself is not
 /// seen. Needs Linux, and x86_64 for stacks; elsewhere than on Linux it passes all calls on, and no more.

@@ -30,6 +30,7 @@ pub(super) fn live() -> Result<Found, Error> {
 fn dumped() -> Result<File, Error> {
     let file = memory_file().map_err(|error| Error::Io("no memory file for the heap dump".into(), error))?;
     let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
+    let _alone = super::dumping();
     // SAFETY: the manual gives `const char *`, a path, which outlives the call.
     let dump = || unsafe { control::write(c"prof.dump", path.as_ptr()) };
     let (dumped, beyond_limit) = file_size::guarded(dump);

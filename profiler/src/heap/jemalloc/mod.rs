@@ -1,6 +1,6 @@
 //! The jemalloc of `heap_profiler!`, which samples by itself and calls us for stacks.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::live::Found;
@@ -21,6 +21,12 @@ use activation::Active;
 
 /// Since when there are samples, if not since the start.
 static SINCE: Mutex<Option<SystemTime>> = Mutex::new(None);
+
+/// One dump, or change of the rate, at a time.
+fn dumping() -> MutexGuard<'static, ()> {
+    static DUMPING: Mutex<()> = Mutex::new(());
+    DUMPING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Tier for Active {
     fn name(&self) -> String {

@@ -39,10 +39,19 @@ fn this_thread() -> u64 {
 /// Has jemalloc forget its samples, and take one in 2^`lg_sample` bytes from now on.
 pub(super) fn reset(lg_sample: usize) -> Result<(), Error> {
     const HOOK: &std::ffi::CStr = c"experimental.hooks.prof_sample_free";
+    const SAMPLED: &std::ffi::CStr = c"thread.prof.active";
     /// Lets all go on, whatever happens.
-    struct Held;
+    struct Held {
+        /// Whether this thread's allocations were sampled.
+        sampled: Option<bool>,
+    }
     impl Drop for Held {
         fn drop(&mut self) {
+            if let Some(sampled) = self.sampled {
+                // If it fails, this thread's allocations are not in profiles.
+                // SAFETY: the manual gives `bool`.
+                let _ = unsafe { control::write(SAMPLED, sampled) };
+            }
             // If jemalloc will not let go of the hook, it holds nobody up any more.
             // SAFETY: jemalloc 5.3 gives this name the type of `Hook`, or null for none.
             let _ = unsafe { control::write::<Option<Hook>>(HOOK, None) };
@@ -50,13 +59,23 @@ pub(super) fn reset(lg_sample: usize) -> Result<(), Error> {
         }
     }
     let refused = |error: String| Error::Unsupported(format!("prof.reset: {error}"));
+    // A dump holds a lock that who is to move on may wait for, and that jemalloc would wait for while others are held up.
+    let _no_dump = super::dumping();
     // SAFETY: as above.
-    if unsafe { control::read::<Option<Hook>>(HOOK) }.map_err(refused)?.is_some() {
+    let former = unsafe { control::read::<Option<Hook>>(HOOK) }.map_err(refused)?;
+    // A process that was forked meanwhile has ours still.
+    if former.is_some_and(|former| former as usize != hold as *const () as usize) {
         let why = "the program has a hook of its own for sampled memory that is freed";
         return Err(refused(why.into()));
     }
+    // A sample of this thread might wait for the loader's lock, in libgcc's unwinder, which who is held up may have.
+    // SAFETY: the manual gives `bool`.
+    let sampled = unsafe {
+        let sampled = control::read::<bool>(SAMPLED).ok();
+        sampled.filter(|_| control::write(SAMPLED, false).is_ok())
+    };
     RESETTING.store(this_thread(), Ordering::Release);
-    let _held = Held;
+    let _held = Held { sampled };
     // SAFETY: as above.
     unsafe { control::write::<Option<Hook>>(HOOK, Some(hold)) }.map_err(refused)?;
     if !others_moved_on() {
