@@ -164,13 +164,17 @@ impl Sampler {
             {
                 return;
             }
-            match self.asked.recv_timeout(RETRY) {
-                Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                // There is nothing new.
-                Ok(Ask::Refresh(_) | Ask::StepAside) => {}
-                // What refuses it may pass; until then there is nothing to do, and the status says what runs.
-                Err(RecvTimeoutError::Timeout) => session = self.begin().ok().flatten(),
-            }
+            // However often it is asked meanwhile.
+            let retry = Instant::now() + RETRY;
+            session = loop {
+                match self.asked.recv_timeout(retry.saturating_duration_since(Instant::now())) {
+                    Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    // There is nothing new.
+                    Ok(Ask::Refresh(_) | Ask::StepAside) => {}
+                    // What refuses it may pass; until then there is nothing to do, and the status says what runs.
+                    Err(RecvTimeoutError::Timeout) => break self.begin().ok().flatten(),
+                }
+            };
         }
     }
 
