@@ -134,7 +134,7 @@ pub(crate) fn bytes() -> usize {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Taking one costs some milliseconds for each 10,000 different stacks; allocation in other threads goes on.
+/// Taking one costs some 50 ms for each 10,000 different stacks, as pprof with names, and 10 MB meanwhile; allocation in other threads goes on.
 pub fn heap() -> HeapBuilder {
     HeapBuilder { duration: None, lines: false }
 }
