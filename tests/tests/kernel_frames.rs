@@ -341,7 +341,8 @@ fn threads_for_which_there_is_no_memory_are_sampled_without_and_counted() {
             std::thread::yield_now();
         }
         let session = cpu().hz(499).kernel_frames().start().unwrap();
-        // This one has none: it comes when there is no memory left.
+        // This one has none, since it comes when there is no memory left; but where another process of the same user has just
+        // given some back.
         let truth = scope.spawn(|| {
             read_zeros(500_000_000);
             thread_cpu_ns()
@@ -354,7 +355,9 @@ fn threads_for_which_there_is_no_memory_are_sampled_without_and_counted() {
         assert_eq!(dropped(&profile, "threads_missed"), Some(0));
         let weighed = profile.filter("tenant", "reads").total() as f64 / truth as f64;
         assert!((0.9..=1.1).contains(&weighed), "{weighed}");
-        let within = share(&stacks(&profile, "reads"), |stack| stack.ends_with(";[kernel]"));
+        let within = share(&stacks(&profile, "reads"), |stack| {
+            stack.ends_with(";[kernel]") || stack.contains(";[kernel];")
+        });
         assert!(within > 0.7, "{within} are told from the program's own time all the same");
     });
 }
