@@ -232,7 +232,7 @@ fn short_waits_are_thinned_and_their_sums_stay_right() {
     assert_near("short waits", total(&profile, "stage", "off.ping"), truth);
     let stats = profile.stats();
     eprintln!("{} sampled, {} thinned of {truth_switches}", stats.samples, stats.thinned);
-    assert!(stats.thinned > 4 * stats.samples, "{stats:?}");
+    assert!(stats.thinned > 2 * stats.samples, "most are shorter by far: {stats:?}");
     let mut pprof = Vec::new();
     profile.write_pprof(&mut pprof).unwrap();
     assert_near("switches, by their weights", sums(&pprof)[0] as u64 * 1_000_000, truth_switches * 1_000_000);
