@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::drain::{self, Cut, Gathered};
 use super::handler::{self, Recorder};
-use super::rung::{self, Trigger};
+use super::rung;
 use super::turn::Turn;
 use super::{Chosen, Counter, Totals, What};
 use super::{kernel_ring, past, ring, switches, tasks, thinning, walker};
@@ -109,17 +109,6 @@ impl Session {
             began: OnceLock::new(),
             only: OnceLock::new(),
         }));
-        // The drain waits for its rung, so that it is among the threads that get a trigger.
-        let (asks, asked) = mpsc::channel();
-        let (hand_over, rung) = mpsc::channel::<Box<dyn Trigger>>();
-        let drain = std::thread::Builder::new()
-            .name("stagelight-cpu".into())
-            .spawn(move || match rung.recv() {
-                Ok(rung) => drain::run(rung, what, &asked),
-                // No rung could be started.
-                Err(_) => Gathered::default(),
-            })
-            .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
         let (started, start) = (SystemTime::now(), Instant::now());
         let (rung, refused) = rung::start(what)?;
@@ -127,8 +116,12 @@ impl Session {
         if matches!(what, What::Cpu { .. }) {
             *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen.clone());
         }
-        // The drain waits for it.
-        let _ = hand_over.send(rung);
+        // Last, so that it inherits its trigger where threads do, and needs none of its own; where they are followed, it is found.
+        let (asks, asked) = mpsc::channel();
+        let drain = std::thread::Builder::new()
+            .name("stagelight-cpu".into())
+            .spawn(move || drain::run(rung, what, &asked))
+            .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         Ok(Self {
             what,
             rung: chosen,
