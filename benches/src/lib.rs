@@ -5,3 +5,4 @@ pub mod harness;
 pub mod memory;
 pub mod parts;
 pub mod report;
+pub mod sizes;

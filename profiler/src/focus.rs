@@ -2,14 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use stagelight::__private::MAX_STAGES;
 use stagelight::LabelKind;
 
 use crate::error::Error;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::profile::PATH;
-
-/// Numbers of stages that a focus can tell apart.
-const STAGES: usize = 1024;
 
 /// What the thread shall be in.
 #[derive(Debug)]
@@ -20,14 +18,14 @@ pub(crate) enum Focus {
         /// Stages with a number up to this one have been looked at. Later ones are taken for it, so that none is missed.
         known: AtomicU32,
         /// A bit for each number.
-        wanted: [AtomicU64; STAGES / 64],
+        wanted: [AtomicU64; MAX_STAGES.div_ceil(64)],
     },
 }
 
 impl Focus {
     pub(crate) fn new(label: &str, value: &str) -> Result<Self, Error> {
         if label == "stage" {
-            let wanted = [const { AtomicU64::new(0) }; STAGES / 64];
+            let wanted = [const { AtomicU64::new(0) }; MAX_STAGES.div_ceil(64)];
             let focus = Focus::Stage { name: value.to_owned(), known: AtomicU32::new(0), wanted };
             focus.learn();
             return Ok(focus);
@@ -44,7 +42,7 @@ impl Focus {
     /// Looks at the stages that came since the last time.
     pub(crate) fn learn(&self) {
         let Focus::Stage { name, known, wanted } = self else { return };
-        for number in known.load(Ordering::Relaxed) + 1..STAGES as u32 {
+        for number in known.load(Ordering::Relaxed) + 1..MAX_STAGES as u32 {
             let (_, stage) = stagelight::__private::stage_by_id(number);
             if stage.is_empty() {
                 break;

@@ -113,6 +113,7 @@
 
 #[cfg(target_os = "linux")]
 mod armed;
+mod clock;
 #[cfg(feature = "control")]
 mod control;
 mod cpu;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock;
+
 /// The estimated share of Stagelight in what the process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Overhead {
@@ -41,15 +43,7 @@ pub fn overhead() -> Overhead {
     }
 }
 
-/// CPU time that the process used since it started.
+/// CPU time that the process used since it started. The longest of all where the system doesn't say.
 pub(crate) fn process_cpu_time() -> Duration {
-    #[cfg(unix)]
-    {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the place to write to is ours.
-        unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-    #[cfg(not(unix))]
-    Duration::MAX
+    clock::process_cpu_ns().map_or(Duration::MAX, Duration::from_nanos)
 }

@@ -171,6 +171,6 @@ pub mod __private {
     pub use crate::record::outcome::{NeverFails, Outcome, once};
     pub use crate::record::registry::{set_allocation_counter, set_thread_observer};
     pub use crate::record::spans::event;
-    pub use crate::record::stage::{Stage, stage_by_id};
+    pub use crate::record::stage::{MAX_STAGES, Stage, stage_by_id};
     pub use crate::record::thread::{Sampled, current, sampled, stack};
 }

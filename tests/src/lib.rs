@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod cpu;
+pub mod totals;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use stagelight::query;
 use stagelight_profiler::{Profile, cpu};
 use stagelight_tests::cpu::{RUNGS, as_nobody, forbid, refused};
+use stagelight_tests::totals::weighed;
 use stagelight_tests::{burn, child, is_child, skip, succeed, tool};
 
 #[query(key = "burn", tenant = tenant)]
@@ -38,12 +39,6 @@ fn on_each_rung(test: &str) {
 fn dropped(profile: &Profile, cause: &str) -> u64 {
     let dropped = &profile.stats().dropped;
     dropped.iter().find(|(name, _)| *name == cause).map(|(_, count)| *count).unwrap()
-}
-
-/// The weights of a tenant's samples ÷ what its threads' clocks said.
-fn weighed(profile: &Profile, tenant: &str, truth: u64) -> f64 {
-    let totals = profile.label_totals("tenant");
-    totals.iter().find(|(value, _)| value == tenant).map_or(0, |(_, total)| *total) as f64 / truth as f64
 }
 
 /// Threads that wait until they are let go.
@@ -347,6 +342,20 @@ fn timers_leave_the_host_half_of_its_signals_and_count_the_threads_without() {
     let missed = dropped(&profile, "threads_missed");
     assert!((15..=40).contains(&missed), "{missed} threads without a timer");
     assert_eq!(host_timers, 10, "the host can still have timers of its own");
+}
+
+#[test]
+fn the_lowest_rung_works_where_a_filter_refuses_queued_signals() {
+    if !is_child() {
+        let mut child = child("the_lowest_rung_works_where_a_filter_refuses_queued_signals");
+        succeed(child.env("STAGELIGHT_CPU_RUNG", "sampler-thread"));
+        return;
+    }
+    forbid(&[libc::SYS_perf_event_open, libc::SYS_timer_create, libc::SYS_rt_tgsigqueueinfo]);
+    let session = cpu().hz(499).start().unwrap();
+    burn_for("filtered", 300_000_000);
+    let profile = session.stop().unwrap();
+    assert!((0.8..=1.2).contains(&weighed(&profile, "filtered", 300_000_000)), "{:?}", profile.stats());
 }
 
 #[test]

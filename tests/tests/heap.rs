@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use stagelight::{query, stage};
+use stagelight_tests::totals::allocated;
 
 stagelight_profiler::heap_profiler!(lg_sample = 16);
 
@@ -132,13 +133,6 @@ fn growth_shows_what_came_and_what_went() {
     drop(after);
 }
 
-/// Bytes allocated within a tenant's queries, as jemalloc counted each of them.
-fn counted(tenant: &str) -> f64 {
-    let snapshot = stagelight::snapshot();
-    let tenants = snapshot.by_label(stagelight::LabelKind::Tenant);
-    tenants.iter().find(|label| label.value == tenant).unwrap().alloc_bytes as f64
-}
-
 #[test]
 fn what_a_window_saw_allocated_counts_what_was_freed_and_no_more() {
     let _alone = ALONE.lock().unwrap();
@@ -172,7 +166,7 @@ fn what_a_window_saw_allocated_counts_what_was_freed_and_no_more() {
     let estimates: HashMap<String, i64> = profile.label_totals("tenant").into_iter().collect();
     assert!(!estimates.contains_key("early") && !estimates.contains_key("late"), "{estimates:?}");
     for tenant in ["freed", "held"] {
-        let (truth, estimate) = (counted(tenant), estimates[tenant] as f64);
+        let (truth, estimate) = (allocated(tenant) as f64, estimates[tenant] as f64);
         let error = 3.0 / (truth / (128 << 10) as f64).sqrt();
         eprintln!("{tenant}: {estimate:.0} for {truth:.0}, allowed {:.1} %", 100.0 * error);
         assert!((estimate - truth).abs() <= truth * error, "{tenant}: {estimate} for {truth}");

@@ -7,21 +7,12 @@ use std::time::{Duration, Instant};
 use stagelight::query;
 use stagelight_profiler::lock::{Condvar, Holder, Mutex, RwLock, Wait, waiting};
 use stagelight_profiler::{Error, LockProfiles, Profile, locks, serve};
+use stagelight_tests::totals::{assert_near, total};
 
 /// One profile of locks runs at a time.
 fn alone() -> StdGuard<'static, ()> {
     static ALONE: StdMutex<()> = StdMutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn total(profile: &Profile, label: &str, value: &str) -> u64 {
-    let totals = profile.label_totals(label);
-    totals.iter().find(|(name, _)| name == value).map_or(0, |(_, total)| *total as u64)
-}
-
-fn assert_near(what: &str, measured: u64, truth: u64) {
-    eprintln!("{what}: measured {:.2} ms, truth {:.2} ms", measured as f64 / 1e6, truth as f64 / 1e6);
-    assert!((measured as f64 / truth as f64 - 1.0).abs() < 0.1, "{what}: {measured} of {truth}");
 }
 
 /// At least 99 in a hundred.

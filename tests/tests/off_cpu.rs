@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use stagelight::query;
-use stagelight_profiler::{Error, OffCpuBuilder, OffCpuSession, Profile, off_cpu, serve};
+use stagelight_profiler::{Error, OffCpuBuilder, OffCpuSession, off_cpu, serve};
 use stagelight_tests::cpu::forbid;
+use stagelight_tests::totals::{assert_near, total};
 use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns};
 
 /// Starts a profile, if that is permitted here.
@@ -60,16 +61,6 @@ fn receive(channel: &mpsc::Receiver<()>) -> u64 {
 #[query(name = "off.read", key = "read", tenant = "day")]
 fn read(pipe: &mut std::io::PipeReader) -> u64 {
     away(|| pipe.read_exact(&mut [0]).unwrap())
-}
-
-fn total(profile: &Profile, label: &str, value: &str) -> u64 {
-    let totals = profile.label_totals(label);
-    totals.iter().find(|(name, _)| name == value).map_or(0, |(_, total)| *total as u64)
-}
-
-fn assert_near(what: &str, measured: u64, truth: u64) {
-    eprintln!("{what}: measured {:.2} ms, truth {:.2} ms", measured as f64 / 1e6, truth as f64 / 1e6);
-    assert!((measured as f64 / truth as f64 - 1.0).abs() < 0.1, "{what}: {measured} of {truth}");
 }
 
 #[test]

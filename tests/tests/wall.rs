@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use stagelight::{TraceSettings, query, stage};
 use stagelight_profiler::{Error, Profile, off_cpu, serve, wall};
 use stagelight_tests::cpu::forbid;
+use stagelight_tests::totals::total;
 use stagelight_tests::{child, is_child, succeed, thread_cpu_ns};
 
 /// One profile runs at a time.
@@ -34,11 +35,6 @@ fn mixed(rounds: u32) -> (u64, u64) {
     (start.elapsed().as_nanos() as u64, thread_cpu_ns() - cpu)
 }
 
-fn total(profile: &Profile, label: &str, value: &str) -> f64 {
-    let totals = profile.label_totals(label);
-    totals.iter().find(|(name, _)| name == value).map_or(0.0, |(_, total)| *total as f64)
-}
-
 /// The sum of the folded stacks that begin like this, in nanoseconds.
 fn below(folded: &str, root: &str) -> f64 {
     let lines = folded.lines().filter(|line| line.starts_with(root));
@@ -51,8 +47,9 @@ fn a_thread_that_sleeps_most_of_the_time_shows_so() {
     let session = wall().hz(200).start().unwrap();
     let (truth, cpu) = std::thread::spawn(|| mixed(100)).join().unwrap();
     let profile = session.stop().unwrap();
-    let all = total(&profile, "tenant", "acme");
-    let rested = total(&profile, "stage", "wall.rest") / all;
+    let of = |label, value| total(&profile, label, value) as f64;
+    let all = of("tenant", "acme");
+    let rested = of("stage", "wall.rest") / all;
     let mut folded = Vec::new();
     profile.by_label("state").by_label("tenant").write_folded(&mut folded).unwrap();
     let folded = String::from_utf8(folded).unwrap();
@@ -105,7 +102,7 @@ fn its_samples_know_path_thread_trace_and_state_and_can_be_cut_and_rendered() {
         "{:?}",
         own.label_totals("path")
     );
-    assert!(total(&resting, "state", "waiting") > 0.8 * resting.total() as f64);
+    assert!(total(&resting, "state", "waiting") as f64 > 0.8 * resting.total() as f64);
     let traced = own.label_totals("trace").iter().filter(|(trace, _)| trace.len() == 32).count();
     assert!(traced > 5, "{:?}", own.label_totals("trace"));
 
@@ -148,7 +145,7 @@ fn many_threads_are_visited_less_often_and_weigh_more() {
     let stats = profile.stats();
     // 15,000 a second were asked for.
     assert!((stats.samples as f64) < 3_000.0 * elapsed.as_secs_f64(), "{stats:?}");
-    let threads = total(&profile, "stage", "wall.rest") / 1.5e9;
+    let threads = total(&profile, "stage", "wall.rest") as f64 / 1.5e9;
     eprintln!("{} samples say {threads:.1} of {THREADS} threads", stats.samples);
     assert!((threads / THREADS as f64 - 1.0).abs() < 0.15, "{threads} threads");
 }

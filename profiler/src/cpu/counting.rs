@@ -9,7 +9,8 @@ use super::events::{Events, Spec};
 use super::handler::{self, Given, Recorder, Weight};
 use super::perf_event::Source;
 use super::rung::Trigger;
-use super::{Counter, What, sigtrap, tasks};
+use super::{Counter, What, sigtrap};
+use crate::clock;
 use crate::error::Error;
 
 /// A counter and how often it is looked at: as often as keeps the cost of looking, some 5 µs, to a few percent of what the
@@ -214,7 +215,7 @@ impl Counted {
             bindings::PERF_COUNT_SW_PAGE_FAULTS => both(usage().ru_minflt, usage().ru_majflt),
             bindings::PERF_COUNT_SW_PAGE_FAULTS_MAJ => both(usage().ru_majflt, 0),
             bindings::PERF_COUNT_SW_CONTEXT_SWITCHES => both(usage().ru_nvcsw, usage().ru_nivcsw),
-            bindings::PERF_COUNT_SW_TASK_CLOCK => Some(tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID)),
+            bindings::PERF_COUNT_SW_TASK_CLOCK => Some(clock::own_cpu_ns()),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use super::follow::{self, PerThread};
 use super::random::Random;
 use super::rung::Trigger;
 use super::{roll, sigprof, tasks};
+use crate::clock;
 use crate::error::Error;
 
 /// Comes back in the signal's information, by which our timers are told from the host's.
@@ -85,7 +86,7 @@ impl PerThread for Timers {
         let first_ns = 1 + self.random.below(self.period_ns);
         let timer = create(tid)?;
         // What a new thread used before it was found counts with its first sample. If the roll is full, it is lost.
-        roll::enter(tid, if new { tasks::thread_cpu_ns(tid).unwrap_or(0) } else { 0 });
+        roll::enter(tid, if new { clock::thread_cpu_ns(tid).unwrap_or(0) } else { 0 });
         let interval = timespec(self.period_ns);
         let times = libc::itimerspec { it_interval: interval, it_value: timespec(first_ns) };
         // SAFETY: a timer that was just made, and a structure of ours.
@@ -124,7 +125,7 @@ fn create(tid: i32) -> io::Result<libc::c_int> {
     let mut timer: libc::c_int = 0;
     // SAFETY: both structures are ours and outlive the call.
     match unsafe {
-        libc::syscall(libc::SYS_timer_create, tasks::clock_of(tid), &raw mut event, &raw mut timer)
+        libc::syscall(libc::SYS_timer_create, clock::thread_cpu_clock(tid), &raw mut event, &raw mut timer)
     } {
         0 => Ok(timer),
         _ => Err(io::Error::last_os_error()),

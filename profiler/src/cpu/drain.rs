@@ -8,6 +8,7 @@ use super::Counter;
 use super::ring::{Ring, Sample};
 use super::rung::Trigger;
 use super::{What, handler, tasks};
+use crate::clock;
 use crate::profile::{Context, KERNEL_NOT_PERMITTED, Raw};
 use crate::unwind;
 
@@ -84,7 +85,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
     (gathered.threads_missed, gathered.dropped) = (rung.threads_missed(), rung.dropped());
     let signal = rung.signal();
     drop(rung);
-    gathered.end = Some((Instant::now(), tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID)));
+    gathered.end = Some((Instant::now(), clock::process_cpu_ns().unwrap_or(0)));
     gathered.signal_blocked = tasks::blocking(signal, TEND / LOOKS);
     handler::disarm(|recorder| gathered.take_all(&recorder.ring));
     gathered

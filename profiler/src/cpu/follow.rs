@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::tasks;
+use crate::clock;
 
 /// What a rung arms threads with.
 pub(super) trait PerThread: Send {
@@ -47,7 +48,7 @@ pub(super) fn start(triggers: Box<dyn PerThread>, budget: usize) -> io::Result<(
         without: HashSet::new(),
         missed: 0,
         budget,
-        since_ns: tasks::cpu_ns(libc::CLOCK_BOOTTIME),
+        since_ns: clock::since_boot_ns(),
     };
     for tid in tasks::list() {
         if let Err(error) = followed.arm(tid, false) {

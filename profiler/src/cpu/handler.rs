@@ -8,12 +8,13 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::What;
 use super::kernel_records;
 use super::ring::{MAX_FRAMES, Ring};
 use super::roll::{self, Note};
 use super::switches::Stand;
-use super::{What, tasks};
 use crate::armed::Armed;
+use crate::clock;
 use crate::focus::Focus;
 use crate::profile::{Context, KERNEL, NOT_IN_FOCUS};
 use crate::unwind::{End, Registers, thread_hint, walk};
@@ -158,10 +159,10 @@ pub(super) fn sampling() -> bool {
 unsafe fn record(recorder: &Recorder, weight: &Weight, kernel: Option<&[u64]>, context: *const libc::c_void) {
     // SAFETY: errno is the thread's own.
     let errno = unsafe { *libc::__errno_location() };
-    let start = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+    let start = clock::monotonic_ns();
     // SAFETY: by the caller's promise.
     let registers = unsafe { Registers::interrupted(context) };
-    let thread = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+    let thread = clock::own_cpu_ns();
     // A thread's first sample counts nothing from before the session, even if it is of a signal that came late from the
     // one before, or of a thread that was found late.
     let elapsed = start.saturating_sub(recorder.started);
@@ -228,7 +229,7 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, kernel: Option<&[u64]>, c
         LAST.set((recorder.number, last.unwrap_or(thread.saturating_sub(period)), refused + 1));
     }
     // A thread that lost its core meanwhile has not spent that time here.
-    let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(start).min(LONGEST_NS);
+    let spent = clock::monotonic_ns().saturating_sub(start).min(LONGEST_NS);
     HANDLER_NS.fetch_add(spent, Ordering::Relaxed);
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };

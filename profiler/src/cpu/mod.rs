@@ -36,6 +36,8 @@ mod perf_setsig;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod perf_sigtrap;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod queued;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod random;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ring;

@@ -16,7 +16,8 @@ use super::kernel_records::Chain;
 use super::kernel_ring::{self, NO_PLACE_MARK, Place};
 use super::perf_event::{self, PerfEvent, Source, spare_descriptors};
 use super::rung::Trigger;
-use super::{roll, sigtrap, tasks};
+use super::{roll, sigtrap};
+use crate::clock;
 use crate::error::Error;
 
 /// Threads of the running profile that have no ring, and those that have or had one.
@@ -109,7 +110,7 @@ impl PerThread for Threads {
             WITHOUT.fetch_add(1, Ordering::Relaxed);
         }
         // Before the first signal. If the roll is full, the first sample weighs a period.
-        roll::enter(tid, if new { 0 } else { tasks::thread_cpu_ns(tid)? });
+        roll::enter(tid, if new { 0 } else { clock::thread_cpu_ns(tid)? });
         sampled.event.enable().inspect_err(|_| roll::leave(tid))?;
         self.by_thread.insert(tid, sampled);
         Ok(())

@@ -11,7 +11,8 @@ use std::io;
 use super::follow::{self, PerThread};
 use super::perf_event::{PerfEvent, Source, spare_descriptors};
 use super::rung::Trigger;
-use super::{roll, sigprof, tasks};
+use super::{roll, sigprof};
+use crate::clock;
 use crate::error::Error;
 
 /// `fcntl`'s call to say whom a descriptor signals, and that it is a thread.
@@ -76,7 +77,7 @@ impl PerThread for Events {
         let event = PerfEvent::open(tid, PerfEvent::attributes(Source::CPU_CLOCK, self.period_ns, true))?;
         signal_thread(&event, tid)?;
         // Before the first signal. If the roll is full, the first sample weighs a period.
-        roll::enter(tid, if new { 0 } else { tasks::thread_cpu_ns(tid)? });
+        roll::enter(tid, if new { 0 } else { clock::thread_cpu_ns(tid)? });
         event.enable()?;
         self.by_thread.insert(tid, event);
         Ok(())

@@ -5,6 +5,7 @@ use super::events::{self, Events, Spec};
 use super::perf_event::Source;
 use super::rung::Trigger;
 use super::{roll, sigtrap, tasks};
+use crate::clock;
 use crate::error::Error;
 
 pub(super) struct PerfSigtrap {
@@ -31,7 +32,7 @@ impl PerfSigtrap {
         let perf = Self { events, user_only };
         for tid in perf.events.threads() {
             // A first sample may be late, where the thread blocks the signal for a while.
-            roll::enter(tid, tasks::thread_cpu_ns(tid).unwrap_or(0));
+            roll::enter(tid, clock::thread_cpu_ns(tid).unwrap_or(0));
         }
         perf.events.enable().map_err(|error| Error::Io("a perf event can't be enabled".into(), error))?;
         Ok(perf)

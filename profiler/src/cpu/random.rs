@@ -1,6 +1,6 @@
 //! Chance enough to be out of step with the workload.
 
-use super::tasks;
+use crate::clock;
 
 /// Xorshift.
 pub(super) struct Random(u64);
@@ -8,7 +8,7 @@ pub(super) struct Random(u64);
 impl Random {
     /// Begins with the time.
     pub(super) fn new() -> Self {
-        Self(tasks::cpu_ns(libc::CLOCK_MONOTONIC) | 1)
+        Self(clock::monotonic_ns() | 1)
     }
 
     /// A number from 0 to below `limit`, which is not 0.

@@ -9,9 +9,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::queued::{self, Purpose};
 use super::roll::{self, Entry};
 use super::rung::Trigger;
 use super::{random::Random, sigprof, tasks};
+use crate::clock;
 use crate::error::Error;
 
 /// The share of one core that looking may take: one part in so many.
@@ -29,8 +31,8 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         sigprof::install()?;
-        signal(tasks::own(), 0).map_err(|error| Error::Io("tgkill".into(), error))?;
-        tasks::thread_cpu_ns(tasks::own())
+        queued::may_send(tasks::own()).map_err(|error| Error::Io("tgkill".into(), error))?;
+        clock::thread_cpu_ns(tasks::own())
             .map_err(|error| Error::Io("the CPU clock of a thread".into(), error))?;
         roll::sweep();
         let missed = Arc::new(AtomicU64::new(0));
@@ -39,7 +41,7 @@ impl Sampler {
             threads: HashMap::new(),
             missed: Arc::clone(&missed),
             random: Random::new(),
-            since_ns: tasks::cpu_ns(libc::CLOCK_BOOTTIME),
+            since_ns: clock::since_boot_ns(),
         };
         // Here, so that all CPU time from now on counts.
         watch.list();
@@ -105,7 +107,7 @@ impl Watch {
         let mut pause = Duration::ZERO;
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
             // By its own CPU clock: on a busy machine a look may wait long for a core, which costs the process nothing.
-            let start_ns = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+            let start_ns = clock::own_cpu_ns();
             if listed.elapsed() >= LIST_EVERY {
                 self.list();
                 listed = Instant::now();
@@ -113,7 +115,7 @@ impl Watch {
             self.look();
             // Half the period to one and a half, so as to be out of step with the workload.
             let pause_ns = self.period_ns / 2 + self.random.below(self.period_ns);
-            let cost_ns = tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(start_ns);
+            let cost_ns = clock::own_cpu_ns().saturating_sub(start_ns);
             pause = Duration::from_nanos(pause_ns.max(cost_ns * PARTS));
         }
         for &tid in self.threads.keys() {
@@ -128,7 +130,7 @@ impl Watch {
             let watched = former.remove(&tid).or_else(|| {
                 // All that a thread used that started since the profile did is the profile's.
                 let new = tasks::started_after(tid, self.since_ns);
-                let asked_at = if new { 0 } else { tasks::thread_cpu_ns(tid).ok()? };
+                let asked_at = if new { 0 } else { clock::thread_cpu_ns(tid).ok()? };
                 let entry = roll::enter(tid, asked_at);
                 self.missed.fetch_add(u64::from(entry.is_none()), Ordering::Relaxed);
                 Some(Watched { asked_at, entry })
@@ -150,13 +152,13 @@ impl Watch {
     /// one that used less is not disturbed until it comes to that.
     fn look(&mut self) {
         for (&tid, watched) in &mut self.threads {
-            let (Some(entry), Ok(cpu)) = (watched.entry, tasks::thread_cpu_ns(tid)) else { continue };
+            let (Some(entry), Ok(cpu)) = (watched.entry, clock::thread_cpu_ns(tid)) else { continue };
             if cpu.saturating_sub(watched.asked_at) < self.period_ns / 2 {
                 continue;
             }
             if entry.ask() {
                 watched.asked_at = cpu;
-                if signal(tid, libc::SIGPROF).is_err() {
+                if signal(tid).is_err() {
                     entry.unask();
                 }
             }
@@ -164,11 +166,11 @@ impl Watch {
     }
 }
 
-/// Sends a signal to one thread of this process; 0 sends none and says whether one could be sent.
-fn signal(tid: i32, signal: libc::c_int) -> io::Result<()> {
-    // SAFETY: the call takes numbers alone; a thread id that is no more is refused.
-    match unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+/// Asks a thread by a signal that says whose it is, so that the host's own are told from it; where a filter refuses those, by
+/// a plain one.
+fn signal(tid: i32) -> io::Result<()> {
+    match queued::send(tid, Purpose::Ask, 0) {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => queued::send_unmarked(tid),
+        result => result,
     }
 }

@@ -11,7 +11,8 @@ use super::handler::{self, Recorder};
 use super::rung;
 use super::turn::Turn;
 use super::{Chosen, Counter, Totals, What};
-use super::{kernel_ring, past, ring, switches, tasks, thinning, walker};
+use super::{kernel_ring, past, ring, switches, thinning, walker};
+use crate::clock;
 use crate::error::Error;
 use crate::focus::Focus;
 use crate::profile::{Profile, ProfileStats, RawProfile};
@@ -105,11 +106,11 @@ impl Session {
             ring,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             what,
-            started: tasks::cpu_ns(libc::CLOCK_MONOTONIC),
+            started: clock::monotonic_ns(),
             began: OnceLock::new(),
             only: OnceLock::new(),
         }));
-        let cpu_start_ns = tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
+        let cpu_start_ns = clock::process_cpu_ns().unwrap_or(0);
         let (started, start) = (SystemTime::now(), Instant::now());
         let (rung, refused) = rung::start(what)?;
         let chosen = Chosen { name: rung.name(), limits: rung.limits(), refused };
@@ -192,7 +193,7 @@ impl Session {
 
     /// The time since the start or the last cut, and the process's CPU time.
     fn now(&self) -> (Duration, u64) {
-        (self.start.elapsed(), tasks::cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID))
+        (self.start.elapsed(), clock::process_cpu_ns().unwrap_or(0))
     }
 
     /// The profile of what was gathered until `end`; the next begins now.

@@ -1,6 +1,7 @@
 //! The handler of SIGPROF, for all triggers that use it: it tells their signals from each other and from the host's.
 
 use super::handler::{self, Weight};
+use super::queued::{self, Purpose, Queued};
 use super::signal::{self, Former};
 use super::{ctimer, roll, walker};
 use crate::error::Error;
@@ -16,30 +17,34 @@ pub(super) fn install() -> Result<(), Error> {
 }
 
 extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: `context` is this handler's third argument.
+    let sample = |weight| unsafe { handler::sample(weight, context) };
+    // SAFETY: as above.
+    let visit = |value| unsafe { walker::on_visit(value, context) };
     // SAFETY: the kernel hands a whole `siginfo_t` to a handler with `SA_SIGINFO`.
-    let (code, periods) = unsafe { ((*info).si_code, ctimer::periods(info)) };
-    let weight = if let Some(periods) = periods {
-        Weight::Periods(periods)
-    } else if POLL_CODES.contains(&code) {
+    let (code, periods, queued) = unsafe { ((*info).si_code, ctimer::periods(info), queued::read(info)) };
+    if let Some(periods) = periods {
+        return sample(Weight::Periods(periods));
+    }
+    if POLL_CODES.contains(&code) {
         // An event's. The descriptor is not compared: one that comes late, after its event was closed, must not meet the
         // default action.
-        Weight::SinceLast
-    // SAFETY: as above.
-    } else if let Some(value) = unsafe { walker::visit_value(info) } {
-        // SAFETY: `context` is this handler's third argument.
-        return unsafe { walker::on_visit(value, context) };
-    } else if roll::answer() {
-        // The sampler thread's. Its information may be lost, where the limit of pending signals is reached; so it is known
-        // by having been sent. Should the host's own arrive first, it is taken for ours and ours for the host's.
-        Weight::SinceLast
-    // After the sampler thread's: of one that lost its information, only who was asked knows that it is not a visit.
-    // SAFETY: as above.
-    } else if unsafe { walker::is_nameless(info) } {
-        // SAFETY: `context` is this handler's third argument.
-        return unsafe { walker::on_visit(0, context) };
-    } else {
-        return FORMER.forward(signal, info, context);
-    };
-    // SAFETY: `context` is this handler's third argument.
-    unsafe { handler::sample(weight, context) };
+        return sample(Weight::SinceLast);
+    }
+    match queued {
+        Queued::For(Purpose::Visit, value) => visit(value),
+        // If it is not asked for any more, it was answered at a signal of the host's.
+        Queued::For(Purpose::Ask, _) if !roll::answer() => {}
+        Queued::For(Purpose::Ask, _) => sample(Weight::SinceLast),
+        // The sampler thread's if it asked. Should it be the host's all the same, ours is taken for the host's.
+        Queued::SaysNothing if roll::answer() => sample(Weight::SinceLast),
+        Queued::SaysNothing if walker::may_visit() => visit(0),
+        Queued::SaysNothing | Queued::Not => {
+            // The host's. One of the sampler thread's may have fallen together with it: a thread has one of a kind pending.
+            if roll::answer() {
+                sample(Weight::SinceLast);
+            }
+            FORMER.forward(signal, info, context);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::perf_event::{Source, what_it_takes};
 use super::rung::Trigger;
 use super::thinning;
 use super::{What, sigtrap, tasks};
+use crate::clock;
 use crate::error::Error;
 use crate::profile::State;
 
@@ -101,8 +102,8 @@ fn running() -> Box<[(i32, Stand)]> {
         let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
         let count = |name| field(name).and_then(|count| count.parse().ok());
         let switches = [count("voluntary_ctxt_switches:")?, count("nonvoluntary_ctxt_switches:")?];
-        let wall = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
-        let stand = Stand { wall, cpu: tasks::thread_cpu_ns(tid).ok()?, switches };
+        let wall = clock::monotonic_ns();
+        let stand = Stand { wall, cpu: clock::thread_cpu_ns(tid).ok()?, switches };
         field("State:")?.starts_with('R').then_some((tid, stand))
     };
     let mut stands: Vec<_> = tasks::list().into_iter().filter_map(stand).collect();
@@ -128,8 +129,8 @@ impl Stand {
             usage
         };
         Self {
-            wall: tasks::cpu_ns(libc::CLOCK_MONOTONIC),
-            cpu: tasks::cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID),
+            wall: clock::monotonic_ns(),
+            cpu: clock::own_cpu_ns(),
             switches: [usage.ru_nvcsw, usage.ru_nivcsw],
         }
     }
@@ -186,7 +187,7 @@ fn reckon(recorder: &Recorder) -> Option<Given> {
     let drawn = thinning::draw(wait, recorder.what.period(), now.wall);
     if drawn.is_none() {
         THINNED.fetch_add(1, Ordering::Relaxed);
-        let spent = tasks::cpu_ns(libc::CLOCK_MONOTONIC).saturating_sub(now.wall);
+        let spent = clock::monotonic_ns().saturating_sub(now.wall);
         handler::HANDLER_NS.fetch_add(spent, Ordering::Relaxed);
     }
     let (count, ns) = drawn?;

@@ -1,5 +1,6 @@
 //! The process's threads, as the kernel lists them.
 
+use crate::clock;
 use std::time::Duration;
 
 /// The ids of all threads at this moment.
@@ -10,7 +11,7 @@ pub(super) fn list() -> Vec<i32> {
 
 /// Whether a thread is still there. A list may leave one out that is, if another ended as it was made.
 pub(super) fn alive(tid: i32) -> bool {
-    thread_cpu_ns(tid).is_ok()
+    clock::thread_cpu_ns(tid).is_ok()
 }
 
 /// Whether a thread started after a moment of `CLOCK_BOOTTIME`, to a hundredth of a second.
@@ -63,28 +64,4 @@ pub(super) fn blocking(signal: libc::c_int, pause: Duration) -> u64 {
 fn status_line(of: &str, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{of}/status")).ok()?;
     Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
-}
-
-/// The kernel's number for the CPU clock of one thread: `MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED)`.
-pub(super) fn clock_of(tid: i32) -> libc::clockid_t {
-    (!tid << 3) | 6
-}
-
-/// The CPU time of any thread of the process, in nanoseconds; `EINVAL` if it ended.
-pub(super) fn thread_cpu_ns(tid: i32) -> std::io::Result<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place to write to is ours.
-    match unsafe { libc::clock_gettime(clock_of(tid), &raw mut time) } {
-        0 => Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64),
-        _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
-/// CPU time in nanoseconds by one of the clocks that the kernel keeps: `CLOCK_THREAD_CPUTIME_ID` for the calling
-/// thread, `CLOCK_PROCESS_CPUTIME_ID` for all. Async-signal-safe.
-pub(super) fn cpu_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place to write to is ours.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

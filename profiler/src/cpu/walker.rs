@@ -9,14 +9,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::handler::{self, Given, Recorder, Weight};
+use super::queued::{self, Purpose};
 use super::random::Random;
 use super::rung::Trigger;
 use super::{What, sigprof, tasks};
+use crate::clock;
 use crate::error::Error;
 use crate::profile::State;
-
-/// The `si_code` of our visits: any number below zero but the system's own.
-const CODE: libc::c_int = -0x5374;
 
 /// Visits a second of all threads together. Where that is less than was asked for, each thread is visited less often, and
 /// its samples weigh more.
@@ -77,7 +76,7 @@ impl Drop for Walker {
 /// Visits threads until told to stop or left alone.
 fn walk(period_ns: u64, stop: &Receiver<()>) {
     let at_once = ((PER_SECOND * period_ns / 1_000_000_000) as usize).max(1);
-    let start = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+    let start = clock::monotonic_ns();
     // Since when each thread is known, and for how long it has been out of sight when that began.
     let mut known: HashMap<i32, u64> = HashMap::new();
     let mut next = 0;
@@ -86,7 +85,7 @@ fn walk(period_ns: u64, stop: &Receiver<()>) {
         // From a half to one and a half of the period: out of step with what threads do at round times.
         let pause = period_ns / 2 + random.below(period_ns);
         let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(Duration::from_nanos(pause)) else { return };
-        let now = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+        let now = clock::monotonic_ns();
         let threads = tasks::list();
         // At the first look all began before; later a newcomer stands for the time of a look.
         let since = if known.is_empty() { start } else { now.saturating_sub(period_ns).max(start) };
@@ -118,55 +117,17 @@ fn state(tid: i32) -> Option<State> {
     }
 }
 
-/// As much of `siginfo_t` as a signal with a value takes.
-#[repr(C)]
-struct Info {
-    signo: libc::c_int,
-    errno: libc::c_int,
-    code: libc::c_int,
-    _padding: libc::c_int,
-    pid: libc::pid_t,
-    uid: libc::uid_t,
-    value: u64,
-    _rest: [u64; 12],
-}
-
 /// Two bits of a visit's value are the state, the others the time that a first sample stands for.
 const STATE_BITS: u32 = 2;
 
+/// One that has ended is refused, which harms nobody.
 fn visit(tid: i32, state: State, first_ns: u64) {
-    let pid = std::process::id() as libc::pid_t;
-    // SAFETY: getuid has no preconditions.
-    let uid = unsafe { libc::getuid() };
-    let value = first_ns << STATE_BITS | state as u64;
-    let info =
-        Info { signo: libc::SIGPROF, errno: 0, code: CODE, _padding: 0, pid, uid, value, _rest: [0; 12] };
-    // SAFETY: the kernel reads `info`, which is as large as it expects. Our handler for the signal is installed. A thread
-    // that has ended is refused.
-    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, libc::SIGPROF, &raw const info) };
+    let _ = queued::send(tid, Purpose::Visit, first_ns << STATE_BITS | state as u64);
 }
 
-const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
-
-/// The value of a visit, if the signal is one by its code. Async-signal-safe.
-///
-/// # Safety
-/// `info` is what the kernel handed to a handler with `SA_SIGINFO`.
-pub(super) unsafe fn visit_value(info: *const libc::siginfo_t) -> Option<u64> {
-    // SAFETY: by the caller's promise; the two have the same size, and any bits are numbers.
-    let Info { code, value, .. } = unsafe { info.cast::<Info>().read_unaligned() };
-    (code == CODE).then_some(value)
-}
-
-/// Whether the signal may be a visit of which the kernel had no room to say more (`RLIMIT_SIGPENDING`): it names nobody as
-/// its sender. Async-signal-safe.
-///
-/// # Safety
-/// As for [`visit_value`].
-pub(super) unsafe fn is_nameless(info: *const libc::siginfo_t) -> bool {
-    // SAFETY: as above.
-    let Info { code, pid, .. } = unsafe { info.cast::<Info>().read_unaligned() };
-    code == libc::SI_USER && pid == 0 && VISITED.load(Ordering::Relaxed)
+/// Whether a visit may still be under way. Async-signal-safe.
+pub(super) fn may_visit() -> bool {
+    VISITED.load(Ordering::Relaxed)
 }
 
 /// Takes a sample of the visited thread. A visit that could say nothing has the value 0.
@@ -184,7 +145,7 @@ pub(super) unsafe fn on_visit(value: u64, context: *const libc::c_void) {
 
 fn reckon(recorder: &Recorder, value: u64) -> Option<Given> {
     let What::Wall { .. } = recorder.what else { return None };
-    let now = tasks::cpu_ns(libc::CLOCK_MONOTONIC);
+    let now = clock::monotonic_ns();
     // Since the thread's last sample, not the last visit: a signal may have been blocked, or late.
     let ns = match LAST.get() {
         (session, last) if session == recorder.number => now.saturating_sub(last),

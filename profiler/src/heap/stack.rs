@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pseudo_frame::{self, Context};
+use crate::clock;
 
 /// Allocations whose stack was taken.
 pub(super) static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -28,10 +29,10 @@ pub(super) fn take(room: &mut [u64]) -> usize {
     let Some((last, room)) = room.split_last_mut() else { return 0 };
     // Not the first, which finds everything cold.
     let timed = TAKEN.fetch_add(1, Ordering::Relaxed) % TIMED == TIMED / 2;
-    let start = if timed { now_ns() } else { 0 };
+    let start = if timed { clock::monotonic_ns() } else { 0 };
     let (depth, complete) = walk(room);
     if timed {
-        SPENT_NS.fetch_add(now_ns().saturating_sub(start) * TIMED, Ordering::Relaxed);
+        SPENT_NS.fetch_add(clock::monotonic_ns().saturating_sub(start) * TIMED, Ordering::Relaxed);
     }
     let label = pseudo_frame::encode(Context { context: stagelight::__private::current(), complete });
     match room.get_mut(depth) {
@@ -63,12 +64,4 @@ fn walk(room: &mut [u64]) -> (usize, bool) {
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn walk(_room: &mut [u64]) -> (usize, bool) {
     (0, false)
-}
-
-/// The monotonic clock, without a system call.
-fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place to write to is ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::record;
 use super::switch::{self, Session};
+use crate::clock;
 
 /// Bits of `queue` that count those who wait. The rest is the sum of the moments.
 const COUNT_BITS: u32 = 16;
@@ -105,7 +106,7 @@ impl Holder {
             if waiting == 0 {
                 return None;
             }
-            let now = switch::now();
+            let now = clock::monotonic_ns();
             let sum = waiting.wrapping_mul(now);
             // The difference of two sums that wrap.
             let waited = (sum << COUNT_BITS).wrapping_sub(queue & !MOST) as i64 >> COUNT_BITS;
@@ -136,7 +137,7 @@ impl Holder {
             if queue & MOST == MOST {
                 return None;
             }
-            let now = switch::now();
+            let now = clock::monotonic_ns();
             let next = queue.wrapping_add((now << COUNT_BITS) + 1);
             match self.queue.compare_exchange_weak(queue, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(now),
@@ -190,7 +191,7 @@ mod tests {
         let session = Session::MIN;
         let holder = Holder::new();
         let starts: Vec<u64> = (0..3).map(|_| holder.enter().unwrap()).collect();
-        let begun = switch::now();
+        let begun = clock::monotonic_ns();
         std::thread::sleep(std::time::Duration::from_millis(2));
         assert!(holder.settle(session).is_some());
         let settled = holder.settled.load(Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::switch::{self, Session};
+use crate::clock;
 use crate::profile::{Context, Raw, State};
 
 /// From how long a wait on every one is recorded, in nanoseconds: what it costs to record one is well below.
@@ -142,7 +143,7 @@ pub(super) fn kept(entry: &Sums, count: u64, ns: u64) {
 /// Counts a hold of the calling thread that made others wait, and has ended.
 pub(super) fn made_wait(session: Session, held_by: (u16, u32), waited_ns: u64) {
     // While one is about to wake up, another may take and release the lock many times.
-    let Some((times, ns)) = weight(Of::Hold, waited_ns, switch::now()) else { return };
+    let Some((times, ns)) = weight(Of::Hold, waited_ns, clock::monotonic_ns()) else { return };
     let Some(entry) = find(session, Of::Hold, 0, held_by) else { return };
     entry.count.fetch_add(times, Ordering::Relaxed);
     entry.ns.fetch_add(ns, Ordering::Relaxed);

@@ -1,14 +1,13 @@
-//! Whether waits are recorded, and the clock that they are measured by.
+//! Whether waits are recorded.
 
+use crate::clock;
 use std::num::NonZeroU16;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
 
 /// The number of the session that records, 0 for none.
 static SESSION: AtomicU32 = AtomicU32::new(0);
 
-/// When it started, by [`now`].
+/// When it started, by [`clock::monotonic_ns`].
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 /// The number of a session. What one left in a lock is told by it from what the next one finds.
@@ -29,18 +28,11 @@ pub(super) fn started() -> u64 {
 pub(super) fn turn_on() {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed) % u32::from(u16::MAX) + 1;
-    STARTED.store(now(), Ordering::Relaxed);
+    STARTED.store(clock::monotonic_ns(), Ordering::Relaxed);
     SESSION.store(number, Ordering::Release);
 }
 
 /// Ends it. Who saw it on may still record for a moment.
 pub(super) fn turn_off() {
     SESSION.store(0, Ordering::Release);
-}
-
-/// Nanoseconds of a clock that never goes back.
-pub(super) fn now() -> u64 {
-    static ZERO: OnceLock<Instant> = OnceLock::new();
-    // Not 0, so that no moment is.
-    ZERO.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
 }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::holder::Holder;
 use super::record::{self, Entry, Of};
 use super::switch::{self, Session};
+use crate::clock;
 use crate::profile::State;
 
 /// Calls what blocks, and records how long it took, in the stage and with the labels that the calling thread is in. Such waits have
@@ -76,7 +77,7 @@ struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     fn new(session: Session, state: State, holder: Option<&'a Holder>) -> Option<Self> {
-        let start = holder.map_or_else(|| Some(switch::now()), Holder::enter)?;
+        let start = holder.map_or_else(|| Some(clock::monotonic_ns()), Holder::enter)?;
         let held_by = holder.map_or((0, 0), |holder| holder.held_by(session));
         Some(Self { session, state, holder, held_by, start, entry: None })
     }
@@ -98,7 +99,7 @@ impl<'a> Begun<'a> {
         if let Some(holder) = self.holder {
             holder.leave(self.start);
         }
-        switch::now().saturating_sub(self.start)
+        clock::monotonic_ns().saturating_sub(self.start)
     }
 
     fn end(self) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::walk::{Registers, thread_hint, walk};
+use crate::clock;
 use crate::error::Error;
 
 const FRAMES: usize = 250;
@@ -38,15 +39,8 @@ extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut l
     // SAFETY: the context is this handler's third argument.
     let registers = unsafe { Registers::interrupted(context) };
     let mut frames = [0; FRAMES];
-    let start = now();
+    let start = clock::monotonic_ns();
     let (depth, _) = walk(registers, thread_hint(), &mut frames);
-    NS.store(now() - start, Ordering::Relaxed);
+    NS.store(clock::monotonic_ns() - start, Ordering::Relaxed);
     DEPTH.store(depth as u64, Ordering::Relaxed);
-}
-
-fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place to write to is ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -8,7 +8,7 @@ use super::glob;
 
 /// Numbers that the record path can tell apart. A process has hundreds of stages; past the limit calls are
 /// counted under [`OTHER`].
-pub(crate) const MAX_STAGES: usize = if cfg!(miri) { 32 } else { 1024 };
+pub const MAX_STAGES: usize = if cfg!(miri) { 32 } else { 1024 };
 
 /// The state of a stage that was not touched yet.
 const UNREGISTERED: u32 = 0;

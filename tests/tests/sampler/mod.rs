@@ -8,6 +8,7 @@ use stagelight::{query, stage};
 use stagelight_profiler::{Profile, allocs, heap, sample_heap};
 
 use piece::{Piece, Random};
+use stagelight_tests::totals::allocated;
 
 mod piece;
 mod storms;
@@ -141,13 +142,6 @@ fn growth_shows_what_came_and_what_went() {
     is_within("shrinks", -of_tenant(&profile, "shrinks"), shrunk);
 }
 
-/// Bytes allocated within a tenant's queries, as each of them was counted.
-fn counted(tenant: &str) -> f64 {
-    let snapshot = stagelight::snapshot();
-    let tenants = snapshot.by_label(stagelight::LabelKind::Tenant);
-    tenants.iter().find(|label| label.value == tenant).unwrap().alloc_bytes as f64
-}
-
 #[test]
 fn what_a_window_saw_allocated_counts_what_was_freed_and_no_more() {
     let _alone = alone();
@@ -179,7 +173,7 @@ fn what_a_window_saw_allocated_counts_what_was_freed_and_no_more() {
     assert!(stats.dropped.iter().all(|(_, count)| *count == 0), "{stats:?}");
     assert_eq!((of_tenant(&profile, "early"), of_tenant(&profile, "late")), (0.0, 0.0));
     for tenant in ["freed", "kept"] {
-        is_within(tenant, of_tenant(&profile, tenant), counted(tenant));
+        is_within(tenant, of_tenant(&profile, tenant), allocated(tenant) as f64);
     }
     drop(kept);
 }

@@ -6,9 +6,9 @@ use std::hint::black_box;
 
 use stagelight::query;
 use stagelight_benches::cpu_time::thread_ns;
+use stagelight_benches::sizes::{RING, log_uniform};
 
 const PAIRS: u32 = 2_000_000;
-const RING: usize = 4096;
 
 #[query(key = "bench", tenant = "acme")]
 pub fn in_query<R>(work: impl FnOnce() -> R) -> R {
@@ -40,15 +40,7 @@ pub fn deep<A: GlobalAlloc>(allocator: &A, left: u32) -> f64 {
 }
 
 fn mixed(allocator: &impl GlobalAlloc) -> f64 {
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
-    let size = |random: u64| 16.0_f64.powf(1.0 + 2.0 * (random % 1000) as f64 / 1000.0) as usize;
-    let layouts: Vec<Layout> = (0..RING).map(|_| layout(size(next()).min(4095))).collect();
+    let layouts = log_uniform().map(layout);
     // SAFETY: the size is not 0.
     let mut ring: Vec<(*mut u8, Layout)> =
         layouts.iter().map(|&layout| (unsafe { allocator.alloc(layout) }, layout)).collect();

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::control;
+use crate::clock;
 use crate::error::Error;
 
 /// Its type, as `experimental.hooks.prof_sample_free` takes it: address and size.
@@ -115,11 +116,13 @@ fn others_moved_on() -> bool {
     for _ in 0..ROUNDS {
         let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return false };
         let tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok());
-        let mut waiting: Vec<(i32, u64)> =
-            tids.filter(|&tid| tid != own).filter_map(|tid| Some((tid, cpu_ns(tid)?))).collect();
+        let mut waiting: Vec<(i32, u64)> = tids
+            .filter(|&tid| tid != own)
+            .filter_map(|tid| Some((tid, clock::thread_cpu_ns(tid).ok()?)))
+            .collect();
         loop {
             waiting.retain(|&(tid, before)| {
-                cpu_ns(tid).is_some_and(|now| now < before + LONG_ENOUGH_NS) && wants_to_run(tid)
+                clock::thread_cpu_ns(tid).is_ok_and(|now| now < before + LONG_ENOUGH_NS) && wants_to_run(tid)
             });
             if waiting.is_empty() {
                 break;
@@ -131,16 +134,6 @@ fn others_moved_on() -> bool {
         }
     }
     true
-}
-
-/// The CPU time of a thread, unless it has ended.
-fn cpu_ns(tid: i32) -> Option<u64> {
-    // How the kernel makes a clock of a thread's number: the scheduler's, and of the thread alone.
-    const SCHEDULERS_OF_THREAD: i32 = 6;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place to write to is ours.
-    let error = unsafe { libc::clock_gettime(!tid << 3 | SCHEDULERS_OF_THREAD, &raw mut time) };
-    (error == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 /// Whether a thread runs, waits for a core, or for a page; not if it sleeps or has ended.

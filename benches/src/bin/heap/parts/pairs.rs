@@ -7,12 +7,12 @@ use stagelight::query;
 use stagelight_benches::cpu_time::thread_ns;
 use stagelight_benches::harness::{Series, Variant, interleave};
 use stagelight_benches::report::{Bar, Report};
+use stagelight_benches::sizes::{RING, log_uniform};
 
 use super::child;
 
 const ROUNDS: usize = 9;
 const PAIRS: u32 = 3_000_000;
-const RING: usize = 4096;
 
 /// What jemalloc's start is told, and what the program switches then.
 const VARIANTS: [(&str, &str); 4] = [("prof:false", ""), ("", "none"), ("", "19"), ("", "17")];
@@ -73,19 +73,11 @@ fn deep(left: u32) -> f64 {
 
 fn mixed() -> f64 {
     let mut ring: Vec<Vec<u8>> = (0..RING).map(|_| Vec::new()).collect();
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
-    let sizes: Vec<usize> =
-        (0..RING).map(|_| 16.0_f64.powf(1.0 + 2.0 * (next() % 1000) as f64 / 1000.0) as usize).collect();
+    let sizes = log_uniform();
     let start = thread_ns();
     for pair in 0..PAIRS as usize {
         let place = pair * 7 % RING;
-        ring[place] = black_box(Vec::with_capacity(sizes[pair % RING].min(4095)));
+        ring[place] = black_box(Vec::with_capacity(sizes[pair % RING]));
     }
     (thread_ns() - start) / f64::from(PAIRS)
 }
