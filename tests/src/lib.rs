@@ -7,6 +7,7 @@ pub mod totals;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// Set in a child process to what it is the child for.
 const CHILD: &str = "STAGELIGHT_TEST_CHILD";
@@ -83,12 +84,33 @@ pub fn thread_cpu_ns() -> u64 {
 }
 
 /// Keeps the CPU busy for that much of the thread's CPU time.
+///
+/// It seldom looks at the clock: who asks for a thread's CPU time has the scheduler look whether its slice is over, and on a busy
+/// machine is off the core then whenever the kernel's tick comes, where CPU timers expire.
 pub fn burn(ns: u64) {
+    static ROUNDS_PER_MS: OnceLock<u64> = OnceLock::new();
+    let rounds_per_ms = *ROUNDS_PER_MS.get_or_init(|| {
+        let took = (0..5).map(|_| {
+            let start = thread_cpu_ns();
+            work(100_000);
+            thread_cpu_ns() - start
+        });
+        100_000 * 1_000_000 / took.min().unwrap_or(1).max(1)
+    });
     let end = thread_cpu_ns() + ns;
-    let mut value = 1_u64;
-    while thread_cpu_ns() < end {
-        for _ in 0..2_000 {
-            value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    loop {
+        let left = end.saturating_sub(thread_cpu_ns());
+        if left == 0 {
+            return;
         }
+        // Nine tenths of what is left, so that the end is met.
+        work((left * rounds_per_ms / 1_000_000 * 9 / 10).max(500));
+    }
+}
+
+fn work(rounds: u64) {
+    let mut value = 1_u64;
+    for _ in 0..rounds {
+        value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     }
 }
