@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::glob;
 
 /// Numbers that the record path can tell apart. A process has hundreds of stages; past the limit calls are
-/// counted under [`OTHER`].
+/// counted under one number.
 pub const MAX_STAGES: usize = if cfg!(miri) { 32 } else { 1024 };
 
 /// The state of a stage that was not touched yet.
