@@ -2,7 +2,8 @@
 
 use super::site::Site;
 use super::stack::On;
-use crate::record::future::{AsyncCall, AsyncQuery, QueryPolled};
+use crate::record::future::query::{AsyncQuery, QueryPolled};
+use crate::record::future::stage::AsyncCall;
 use crate::record::thread;
 
 /// A span is one call of an async stage, or of an async query: each time that it is entered is a poll.

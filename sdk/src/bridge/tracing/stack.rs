@@ -7,7 +7,8 @@
 
 use std::cell::RefCell;
 
-use crate::record::future::{OnThread, Polled, QueryOnThread, QueryPolled};
+use crate::record::future::query::{QueryOnThread, QueryPolled};
+use crate::record::future::stage::{OnThread, Polled};
 use crate::record::thread;
 
 /// A span of one layer.

@@ -4,12 +4,10 @@
 //! the poll ends both are given back to whatever the thread was in. A call is recorded when the future is done, or when it
 //! is dropped before that, which counts as cancelled.
 
-mod query;
-mod stage;
+pub(crate) mod query;
+pub(crate) mod stage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use query::{AsyncQuery, QueryOnThread, QueryPolled};
 pub use query::{QueryFuture, query_future};
-pub(crate) use stage::{AsyncCall, OnThread, Polled};
 pub use stage::{StageFuture, stage_future};
