@@ -7,7 +7,8 @@
 //!
 //! `-- heap --minutes 60` takes heap, allocation and CPU profiles while threads come and go, memory is resized and freed by
 //! others, and sampling is switched. It exits with 1 if a tenant's live bytes at the end are further from the truth than
-//! sampling may be, a profile failed, or the process crashed or hung.
+//! sampling may be, a profile failed, or the process crashed or hung. Built with `--no-default-features` it does the same to a
+//! `Sampler` around libc's allocator.
 //!
 //! Each rung, and the heap, has a process of its own, so that a crash is seen and does not end the others.
 

@@ -55,10 +55,14 @@ impl Piece {
         }
     }
 
-    /// What the allocator set aside for it, which is what it counts.
+    /// What counts for it: what jemalloc set aside, or what was asked for.
     pub(crate) fn usable(&self) -> u64 {
-        // SAFETY: the memory is allocated.
-        unsafe { libc::malloc_usable_size(self.memory.cast()) as u64 }
+        if cfg!(feature = "heap") {
+            // SAFETY: the memory is allocated.
+            unsafe { libc::malloc_usable_size(self.memory.cast()) as u64 }
+        } else {
+            self.layout.size() as u64
+        }
     }
 }
 
