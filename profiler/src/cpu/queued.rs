@@ -72,9 +72,10 @@ fn sent(result: libc::c_long) -> io::Result<()> {
 pub(super) enum Queued {
     /// One of ours, with its value.
     For(Purpose, u64),
-    /// It may be one of ours: one of which the kernel had no room to say more (`RLIMIT_SIGPENDING`) names nobody as its
-    /// sender, and an unmarked one names the process.
+    /// It may be one of ours of which the kernel had no room to say more (`RLIMIT_SIGPENDING`): it names nobody as its sender.
     SaysNothing,
+    /// It may be one of [`send_unmarked`]: the process sent it.
+    Unmarked,
     Not,
 }
 
@@ -91,7 +92,7 @@ pub(super) unsafe fn read(info: *const libc::siginfo_t) -> Queued {
         code if code == Purpose::Visit as libc::c_int => Queued::For(Purpose::Visit, value),
         code if code == Purpose::Ask as libc::c_int => Queued::For(Purpose::Ask, value),
         libc::SI_USER if pid == 0 => Queued::SaysNothing,
-        libc::SI_TKILL if UNMARKED.load(Ordering::Relaxed) && pid == own() => Queued::SaysNothing,
+        libc::SI_TKILL if UNMARKED.load(Ordering::Relaxed) && pid == own() => Queued::Unmarked,
         _ => Queued::Not,
     }
 }

@@ -37,9 +37,9 @@ extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         Queued::For(Purpose::Ask, _) if !roll::answer() => {}
         Queued::For(Purpose::Ask, _) => sample(Weight::SinceLast),
         // The sampler thread's if it asked. Should it be the host's all the same, ours is taken for the host's.
-        Queued::SaysNothing if roll::answer() => sample(Weight::SinceLast),
+        Queued::SaysNothing | Queued::Unmarked if roll::answer() => sample(Weight::SinceLast),
         Queued::SaysNothing if walker::may_visit() => visit(0),
-        Queued::SaysNothing | Queued::Not => {
+        Queued::SaysNothing | Queued::Unmarked | Queued::Not => {
             // The host's. One of the sampler thread's may have fallen together with it: a thread has one of a kind pending.
             if roll::answer() {
                 sample(Weight::SinceLast);
