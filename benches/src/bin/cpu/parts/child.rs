@@ -14,7 +14,7 @@ pub fn run(arguments: &[String]) {
         ["pprof-rs", hz, threads] => weights::peer(number(hz) as i32, number(threads)),
         ["stacks", load] => stacks::child(load),
         ["eintr"] => eintr::child(),
-        ["floor"] => floor::child(),
+        ["floor", hz] => floor::child(hz.parse().unwrap_or(999)),
         ["kernel"] => kernel::child(),
         ["svg"] => svg::child(),
         ["resources"] => resources::child(),
