@@ -73,14 +73,18 @@ macro_rules! heap_profiler {
         $crate::heap_profiler!(lg_sample = 19);
     };
     (lg_sample = $lg_sample:literal) => {
+        $crate::heap_profiler!(@around $crate::__private::Jemalloc, $lg_sample);
+    };
+    // With a unit struct that passes on to jemalloc in jemalloc's place: for the soak, no part of the public interface.
+    (@around $allocator:path, $lg_sample:literal) => {
         #[cfg(target_os = "linux")]
         const _: () = {
-            use $crate::__private::{Conf, Jemalloc, start};
+            use $crate::__private::{Conf, start};
 
             const _: () = assert!(10 <= $lg_sample && $lg_sample <= 30, "lg_sample goes from 10 to 30");
 
             #[global_allocator]
-            static ALLOCATOR: Jemalloc = Jemalloc;
+            static ALLOCATOR: $allocator = $allocator;
 
             // Active only once our unwinder is in place, which `start` sees to. Large sizes in classes, as jemalloc has
             // always had them: without, 5.3.1 unbiases a sample by its class and counts it by its pages, up to 9 % off.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stagelight_profiler::__testing::sampling;
 
 #[cfg(feature = "heap")]
-use jemalloc::INNER;
+use stagelight_profiler::__private::Jemalloc as INNER;
 
 #[cfg(not(feature = "heap"))]
 const INNER: stagelight_profiler::Sampler<std::alloc::System> =
@@ -51,27 +51,9 @@ unsafe impl GlobalAlloc for Watching {
     }
 }
 
+#[cfg(feature = "heap")]
+stagelight_profiler::heap_profiler!(@around Watching, 16);
+
+#[cfg(not(feature = "heap"))]
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
-
-#[cfg(feature = "heap")]
-mod jemalloc {
-    use stagelight_profiler::__private::{Conf, Jemalloc, start};
-
-    pub(super) const INNER: Jemalloc = Jemalloc;
-
-    const CONF: Conf =
-        Conf::new("prof:true,prof_active:false,disable_large_size_classes:false,lg_prof_sample:16\0");
-
-    // SAFETY: no one else defines these symbols but jemalloc, weakly, for just this use.
-    #[unsafe(export_name = "malloc_conf")]
-    pub static MALLOC_CONF: Conf = CONF;
-    // SAFETY: as above.
-    #[unsafe(export_name = "_rjem_malloc_conf")]
-    pub static PREFIXED_MALLOC_CONF: Conf = CONF;
-
-    #[used]
-    // SAFETY: functions of this type are what the section holds.
-    #[unsafe(link_section = ".init_array")]
-    static START: extern "C" fn() = start;
-}
