@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, Ordering, compiler_fenc
 use super::cells::Cell64;
 use super::clock::Clock;
 use super::durations::{Durations, slots};
+use super::interner::NO_LABELS;
 use super::labels::{CACHE_ENTRIES, CacheEntry, MAX_SETS};
 use super::lines::{Lines, reserve};
 use super::octaves::{COARSE, FINE};
@@ -271,8 +272,10 @@ impl Block {
         {
             *last = self.current().0 as u16;
         }
-        let trace = self.spans.ids().map_or([0, 0], |ids| ids.trace);
-        Sampled { depth: depth.min(room), labels: self.labels(), trace }
+        let labels = self.labels();
+        // A trace begins and ends a moment outside of its query, whose labels a sample with a trace always has.
+        let ids = self.spans.ids().filter(|_| labels != NO_LABELS);
+        Sampled { depth: depth.min(room), labels, trace: ids.map_or([0, 0], |ids| ids.trace) }
     }
 
     /// The owner's thread id, the stages that it is in, outermost first, its label set, and for how many nanoseconds its
