@@ -95,7 +95,7 @@
 //! | [`write_pprof`](Profile::write_pprof) | `go tool pprof` and what else reads it |
 //! | [`write_flamegraph`](Profile::write_flamegraph), [`write_icicle`](Profile::write_icicle) | a browser |
 //! | [`Diff::write_flamegraph`], [`Diff::write_base_flamegraph`] | a browser: what two profiles differ in |
-//! | [`write_top`](Profile::write_top) | a terminal |
+//! | [`write_top`](Profile::write_top), [`write_top_by`](Profile::write_top_by) | a terminal |
 //! | [`write_folded`](Profile::write_folded) | scripts |
 //! | [`write_speedscope`](Profile::write_speedscope) | <https://www.speedscope.app> |
 //! | [`write_firefox`](Profile::write_firefox) | <https://profiler.firefox.com> |
@@ -150,6 +150,7 @@ pub use lock::{LockProfiles, LocksBuilder, LocksSession, locks};
 pub use metrics::write_metrics;
 pub use overhead::{Overhead, overhead};
 pub use profile::{Diff, LABELS, Profile, ProfileStats};
+pub use render::TopSort;
 
 /// For what `heap_profiler!` declares. No part of the public interface.
 #[cfg(all(feature = "heap", target_os = "linux"))]

@@ -213,6 +213,11 @@ fn a_profile_comes_in_every_format_and_cut_to_what_was_asked_for() {
         "{text}"
     );
 
+    let cut = "format=top&by=tenant,statement&sort=cum&limit=1";
+    let (status, text) = scene.text(&format!("/debug/pprof/profile?{load}&{cut}"));
+    let more = text.lines().filter(|line| line.contains(" more")).count();
+    assert!(status == 200 && text.contains("tenant: acme, statement: select 1\n") && more > 0, "{text}");
+
     let (status, icicle) = scene.text(&format!("/debug/pprof/profile?{load}&format=icicle&tenant=acme"));
     assert!(status == 200 && icicle.contains("CPU time of tenant acme") && icicle.contains("control::work"));
 

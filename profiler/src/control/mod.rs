@@ -50,7 +50,8 @@ mod status;
 /// | --- | --- |
 /// | `format=pprof` | gzipped pprof, symbolized; the default |
 /// | `format=svg`, `icicle` | a flame graph, or one with its roots at the top |
-/// | `format=top` | the functions that take most, as a table in plain text |
+/// | `format=top` | the functions that take most, as a table in plain text, below a table for each label of `by` and one of all |
+/// | `sort=cum`, `limit=200` | of `format=top`: functions by what they took with all that they called; rows in each table |
 /// | `format=folded` | folded stacks |
 /// | `format=speedscope`, `firefox` | JSON for speedscope, or for the Firefox Profiler |
 /// | `by=tenant`, `by=tenant,stage` | stacks rooted in labels |

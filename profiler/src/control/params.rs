@@ -5,6 +5,7 @@ use std::time::Duration;
 use stagelight::{Column, LabelKind, Mode};
 
 use crate::profile::LABELS;
+use crate::render::TopSort;
 
 /// The form in which a profile is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Format {
     Icicle,
     /// Folded stacks.
     Folded,
-    /// A table of functions as text.
+    /// Tables of labels and functions as text.
     Top,
     /// JSON for speedscope.
     Speedscope,
@@ -58,7 +59,14 @@ pub struct Params {
     pub lines: bool,
     /// `kernel=`: whether to give the functions of the kernel.
     pub kernel: bool,
+    /// `sort=`: what the functions of `format=top` are sorted by.
+    pub sort: TopSort,
+    /// `limit=`: rows in each table of `format=top`.
+    pub limit: Option<usize>,
 }
+
+/// Rows that a table may have.
+const ROWS: std::ops::RangeInclusive<usize> = 1..=10_000;
 
 /// Which stages shall be recorded how.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +140,6 @@ pub fn parse_heap(query: &str) -> Result<HeapParams, String> {
 /// # Errors
 /// A sentence that names what is allowed.
 pub fn parse_queries(query: &str) -> Result<QueriesParams, String> {
-    const MOST: usize = 10_000;
     let mut params =
         QueriesParams { kind: LabelKind::Statement, by: Column::TOTAL_NS, limit: 20, table: false };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -148,10 +155,7 @@ pub fn parse_queries(query: &str) -> Result<QueriesParams, String> {
                 params.by =
                     Column::from_name(&value).ok_or_else(|| refuse(&format!("one of {}", allowed())))?;
             }
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                params.limit = limit.ok_or_else(|| refuse(&format!("a whole number from 1 to {MOST}")))?;
-            }
+            "limit" => params.limit = limit(&value)?,
             "format" => {
                 params.table = match &*value {
                     "json" => false,
@@ -217,6 +221,14 @@ pub fn parse(query: &str) -> Result<Params, String> {
             "by" => params.by = labels(&value)?,
             "lines" => params.lines = flag("lines", &value)?,
             "kernel" => params.kernel = flag("kernel", &value)?,
+            "sort" => {
+                params.sort = match &*value {
+                    "flat" => TopSort::Flat,
+                    "cum" => TopSort::Cum,
+                    _ => return Err(format!("sort={}: sort must be flat or cum", short(&value))),
+                }
+            }
+            "limit" => params.limit = Some(limit(&value)?),
             name => {
                 if let Some(label) = LABELS.into_iter().find(|label| *label == name) {
                     params.only.retain(|(known, _)| *known != label);
@@ -249,6 +261,13 @@ fn hz(value: &str) -> Result<u32, String> {
     let range = crate::cpu::HZ;
     value.parse().ok().filter(|hz| range.contains(hz)).ok_or_else(|| {
         format!("hz={}: hz must be a whole number from {} to {}", short(value), range.start(), range.end())
+    })
+}
+
+fn limit(value: &str) -> Result<usize, String> {
+    value.parse().ok().filter(|limit| ROWS.contains(limit)).ok_or_else(|| {
+        let (least, most) = (ROWS.start(), ROWS.end());
+        format!("limit={}: limit must be a whole number from {least} to {most}", short(value))
     })
 }
 
@@ -293,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_read() {
-        let query = "seconds=2.5&hz=999&format=svg&by=tenant,stage&tenant=b&tenant=a%20b&user=&lines=1&kernel=1&debug=0&gc";
+        let query = "seconds=2.5&hz=999&format=svg&by=tenant,stage&tenant=b&tenant=a%20b&user=&lines=1&kernel=1&sort=cum&limit=7&debug=0&gc";
         let params = parse(query).unwrap();
         assert_eq!(
             params,
@@ -307,6 +326,8 @@ mod tests {
                 only: vec![("tenant", "a b".into()), ("user", String::new())],
                 lines: true,
                 kernel: true,
+                sort: TopSort::Cum,
+                limit: Some(7),
             }
         );
         assert_eq!(parse(""), Ok(Params::default()));
@@ -326,6 +347,10 @@ mod tests {
         assert!(FORMATS.iter().all(|(name, _)| error.contains(name)), "{error}");
         for flag in ["lines", "kernel"] {
             assert!(parse(&format!("{flag}=yes")).unwrap_err().contains(&format!("{flag} must be 0 or 1")));
+        }
+        assert!(parse("sort=name").unwrap_err().contains("flat or cum"));
+        for limit in ["0", "10001", "-1", "all", ""] {
+            assert!(parse(&format!("limit={limit}")).unwrap_err().contains("from 1 to 10000"));
         }
         assert!(parse("by=tenant,color").unwrap_err().contains("statement"));
         assert!(parse(&format!("hz={}", "9".repeat(1 << 20))).unwrap_err().len() < 200);

@@ -188,7 +188,7 @@ fn render(profile: &Profile, params: &Params, name: &str) -> Result<Response, Er
         Format::Svg => (profile.write_flamegraph(&mut body), "image/svg+xml", None),
         Format::Icicle => (profile.write_icicle(&mut body), "image/svg+xml", None),
         Format::Folded => (profile.write_folded(&mut body), TEXT, None),
-        Format::Top => (profile.write_top(&mut body), TEXT, None),
+        Format::Top => (profile.write_top_by(params.sort, params.limit, &mut body), TEXT, None),
         Format::Speedscope => {
             (profile.write_speedscope(&mut body), "application/json", Some("speedscope.json"))
         }

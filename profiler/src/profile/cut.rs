@@ -4,6 +4,16 @@ use std::collections::HashMap;
 
 use super::{LABELS, Labels, Location, Profile, Sample, WITHIN};
 
+/// What stands for the value of a label that a sample has not.
+pub(crate) const NONE: &str = "(none)";
+
+impl Sample {
+    /// The value of a label; empty if it has none.
+    pub(crate) fn label(&self, label: &str) -> &str {
+        value(&self.labels, label)
+    }
+}
+
 impl Profile {
     /// The sums by the value of a label, one of [`LABELS`], largest first; `""` stands for samples without it.
     #[must_use]
@@ -29,7 +39,7 @@ impl Profile {
         let mut locations = std::mem::take(&mut profile.locations);
         for sample in profile.all_samples() {
             let value = match value(&sample.labels, label) {
-                "" => "(none)",
+                "" => NONE,
                 value => value,
             };
             // A path is a root for each of its stages, so that stages nest as they do in the program.

@@ -18,6 +18,7 @@ pub use context::LABELS;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use context::PATH;
 pub(crate) use context::{Context, Labels, State, WITHIN, resolve};
+pub(crate) use cut::NONE;
 pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
 

@@ -5,9 +5,12 @@ mod firefox;
 mod flamegraph;
 mod folded;
 pub(crate) mod pprof;
+mod rows;
 mod speedscope;
 mod top;
 mod units;
+
+pub use top::TopSort;
 
 #[cfg(test)]
 mod tests;
