@@ -1,5 +1,6 @@
 //! Profiles in the formats that others read. Only this module knows them.
 
+mod changed;
 mod differential;
 mod firefox;
 mod flamegraph;

@@ -45,20 +45,22 @@ impl Profile {
         rows.sort_by(by_weight(sort == TopSort::Cum));
         let (shown, rest) = cut(&rows, limit.unwrap_or(FUNCTIONS));
         let (flat, total) = (self.amount(flat(shown)), self.amount(self.total()));
-        let table = Table { profile: self, base: self.base() };
+        let table = Table { profile: self, base: self.changed().all() };
         writeln!(out, "{}: {}", self.title(), self.subtitle())?;
         writeln!(out, "Showing {} of {} functions, {flat} of {total} total", shown.len(), rows.len())?;
+        if self.kind.is_change() {
+            writeln!(
+                out,
+                "100% is {}: what there is more and what there is less, added up",
+                self.amount(table.base)
+            )?;
+        }
         for labels in self.label_tables() {
             table.write_labels(&labels, limit.unwrap_or(LABELS), &mut out)?;
             writeln!(out)?;
         }
         table.write_functions(shown, rest, &mut out)?;
         out.flush()
-    }
-
-    /// What shares are of: the total, or, where values lie on both sides of zero, all that changed.
-    fn base(&self) -> i64 {
-        self.samples.iter().map(|sample| sample.values[1].saturating_abs()).sum()
     }
 }
 
@@ -189,6 +191,27 @@ mod tests {
     fn changes_lie_on_both_sides_of_zero() {
         let changes = changed_profile().diff(&sample_profile()).unwrap().changes();
         golden("top-changes.txt", |out| changes.write_top(out));
+    }
+
+    #[test]
+    fn shares_of_changes_are_of_a_sum_that_is_printed() {
+        let ms = |text: &str| text.trim_end_matches("ms").parse::<f64>().unwrap();
+        let percent = |text: &str| text.trim_end_matches('%').parse::<f64>().unwrap();
+        let changes = changed_profile().diff(&sample_profile()).unwrap().changes();
+        for profile in [changes.by_label("tenant"), changes.filter("tenant", "acme"), changes] {
+            let text = top(&profile, TopSort::Flat, 100);
+            let all = text.lines().find_map(|line| line.strip_prefix("100% is ")).unwrap();
+            let all = ms(all.split_once(':').unwrap().0);
+            let rows = text.lines().skip_while(|line| !line.contains("sum%")).skip(1);
+            let rows: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
+            assert!(rows.len() > 2);
+            for row in rows {
+                for (value, share) in [(row[0], row[1]), (row[3], row[4])] {
+                    let share = percent(share) * all / 100.0;
+                    assert!((ms(value) - share).abs() < 0.01, "{row:?} of {all}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What values are measured in, and how people read them.
 
+use super::changed::Changed;
 use crate::profile::{Kind, Profile};
 
 /// The unit of a profile's values.
@@ -50,10 +51,16 @@ impl Profile {
         let dropped: u64 = stats.dropped.iter().map(|(_, count)| count).sum();
         let seconds = stats.duration.as_secs_f64();
         let basis = format!("{} samples by {}", stats.samples, stats.rung);
-        match self.kind {
+        let basis = match self.kind {
             Kind::Heap => basis,
             Kind::HeapGrowth => format!("{basis} over {seconds:.1} s"),
             _ => format!("{basis} over {seconds:.1} s, {dropped} dropped"),
+        };
+        if !self.kind.is_change() {
+            return basis;
         }
+        // Some formats leave out what there is less of, and all shares are of one of the two or both.
+        let Changed { more, less } = self.changed();
+        format!("{basis}; {} more and {} less", self.amount(more), self.amount(less))
     }
 }
