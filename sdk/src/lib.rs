@@ -52,7 +52,7 @@
 //! # What there is beside
 //! - **Async.** The attributes go on `async fn` and on functions that return an `impl Future` or a boxed one. A stage is on the
 //!   thread while it is polled; busy time, awaiting time, polls and cancellations are figures of their own. [`QueryContext`]
-//!   carries a query to other tasks and threads.
+//!   carries a query, and the stages around the work, to other tasks and threads.
 //! - **Sampling.** Every call is counted; whether a query's stages are timed is decided at its root. A [`collector`] runs a
 //!   [`governor`](fn@governor) that keeps recording under 3 % of the process's CPU time, and [`set_mode`] switches stages by
 //!   pattern: span, time, count, off. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
@@ -171,6 +171,6 @@ pub mod __private {
     pub use crate::record::outcome::{NeverFails, Outcome, once};
     pub use crate::record::registry::{set_allocation_counter, set_thread_observer};
     pub use crate::record::spans::event;
-    pub use crate::record::stage::{MAX_STAGES, Stage, stage_by_id};
+    pub use crate::record::stage::{MAX_STAGES, Stage, stage_by_id, stage_code};
     pub use crate::record::thread::{Sampled, current, sampled, stack};
 }

@@ -30,7 +30,7 @@ impl Profile {
     /// The same profile with each stack rooted in the value of a label, one of [`LABELS`], so that a flame graph
     /// shows who burns what. Applied twice, the later label is the outer one:
     /// `by_label("stage").by_label("tenant")` shows tenants, their stages, and the stacks in them. A `path` is a root for
-    /// each of its stages.
+    /// each of its stages, and the stack goes on from the function of the innermost one.
     #[must_use]
     pub fn by_label(&self, label: &str) -> Profile {
         let mut profile = self.clone();
@@ -43,10 +43,19 @@ impl Profile {
                 value => value,
             };
             // A path is a root for each of its stages, so that stages nest as they do in the program.
-            let (label, parts) = match label {
-                "path" => ("stage", value.split(WITHIN).collect()),
-                _ => (label, vec![value]),
+            let (label, parts, path) = match label {
+                "path" => ("stage", value.split(WITHIN).collect(), Some(value)),
+                _ => (label, vec![value], None),
             };
+            let entry = path.and_then(|path| {
+                let locations = &self.locations;
+                self.stage_functions.entry(path, &sample.stack, locations)
+            });
+            if let Some(entry) = entry {
+                // What led to the stage is what the path says, and other labels that root the stack stay.
+                let roots = sample.stack.iter().position(|&at| locations[at as usize].is_label());
+                sample.stack.drain(entry + 1..roots.unwrap_or(sample.stack.len()));
+            }
             for part in parts.iter().rev() {
                 let next = locations.len() as u32;
                 let root = *roots.entry(format!("{label}: {part}")).or_insert_with_key(|name| {

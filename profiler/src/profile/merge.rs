@@ -46,6 +46,7 @@ impl Profile {
             stats: self.stats.plus(&other.stats),
             roots: self.roots.clone(),
             filters: self.filters.iter().filter(|filter| other.filters.contains(filter)).cloned().collect(),
+            stage_functions: self.stage_functions.plus(&other.stage_functions),
         }
     }
 }

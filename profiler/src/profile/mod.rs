@@ -13,6 +13,7 @@ mod cut;
 mod diff;
 mod merge;
 mod raw;
+mod stage_functions;
 
 pub use context::LABELS;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -23,6 +24,7 @@ pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
 
 use context::Resolver;
+use stage_functions::StageFunctions;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +139,7 @@ pub struct Profile {
     pub(crate) roots: Vec<String>,
     /// Labels and values that its samples were chosen by.
     pub(crate) filters: Vec<(String, String)>,
+    pub(crate) stage_functions: StageFunctions,
 }
 
 /// A place in the code, or a label that stands at the root of stacks.
@@ -222,15 +225,26 @@ impl Profile {
         stats: ProfileStats,
         lines: bool,
     ) -> Self {
-        let all = raw.iter().chain(held.iter().flatten());
-        let addresses: HashSet<u64> = all.flat_map(|raw| raw.stack.iter().copied()).collect();
-        let mut addresses: Vec<u64> = addresses.into_iter().collect();
+        let all = || raw.iter().chain(held.iter().flatten());
+        let sampled: HashSet<u64> = all().flat_map(|raw| raw.stack.iter().copied()).collect();
+        let stages = stage_functions::entered(all());
+        // Named together, since that reads the program's symbols.
+        let mut addresses: Vec<u64> = stages.iter().map(|(code, _)| *code).collect();
+        addresses.extend(&sampled);
         addresses.sort_unstable();
+        addresses.dedup();
         let symbols = symbolize::symbolize(&addresses, lines);
-        let index: HashMap<u64, u32> =
-            addresses.iter().zip(0..).map(|(&address, index)| (address, index)).collect();
-        let locations = addresses.iter().zip(symbols);
-        let locations = locations.map(|(&address, symbols)| Location::new(address, symbols)).collect();
+        let mut index: HashMap<u64, u32> = HashMap::new();
+        let (mut locations, mut stage_functions) = (Vec::new(), StageFunctions::default());
+        for (address, symbols) in addresses.into_iter().zip(symbols) {
+            for (_, stage) in stages.iter().filter(|(code, _)| *code == address) {
+                stage_functions.add(stage, &symbols);
+            }
+            if sampled.contains(&address) {
+                index.insert(address, locations.len() as u32);
+                locations.push(Location::new(address, symbols));
+            }
+        }
         let mut labels = Resolver::default();
         let mut sample = |Raw { stack, context, values }| Sample {
             stack: stack.iter().map(|address| index[address]).collect(),
@@ -239,7 +253,8 @@ impl Profile {
         };
         let samples = raw.into_iter().map(&mut sample).collect();
         let held = held.map(|held| held.into_iter().map(sample).collect());
-        Self { kind, locations, samples, held, stats, roots: Vec::new(), filters: Vec::new() }
+        let (roots, filters) = Default::default();
+        Self { kind, locations, samples, held, stats, roots, filters, stage_functions }
     }
 
     /// The samples of what it measures, and those of what is held beside it.
@@ -326,8 +341,8 @@ pub(crate) mod tests {
             duration: Duration::from_secs(1),
             period: 1_000_000,
         };
-        let (roots, filters) = Default::default();
-        Profile { kind: Kind::Cpu, locations, samples, held: None, stats, roots, filters }
+        let (roots, filters, stage_functions) = Default::default();
+        Profile { kind: Kind::Cpu, locations, samples, held: None, stats, roots, filters, stage_functions }
     }
 
     #[test]

@@ -162,9 +162,7 @@ impl Block {
         self.tsc.store(u32::from(clock.tsc), Ordering::Relaxed);
         self.ns_per_tick.set(clock.ns_per_tick);
         self.child_ns.set(0);
-        self.nested_ns.set(0);
-        self.nested_allocated.set(0);
-        self.nested_entered.set(0);
+        self.forget_nested();
         self.random.add(u64::from(tid) << 32 | self.ticks() & 0xffff_ffff);
         self.clear();
         self.tid.store(tid, Ordering::Relaxed);
@@ -259,9 +257,10 @@ impl Block {
         (stage, self.labels())
     }
 
-    /// Owner only, its signal handlers included: see [`sampled`](super::thread::sampled).
+    /// Owner only, its signal handlers included: copies the numbers of the stages that it is in, outermost first, and
+    /// says how many. If there are more than there is room for, the last one is the innermost.
     #[inline]
-    pub(crate) fn sampled(&self, path: &mut [u16]) -> Sampled {
+    pub(crate) fn copy_path(&self, path: &mut [u16]) -> usize {
         let depth = self.depth() as usize;
         for (place, stage) in path.iter_mut().zip(&self.path).take(depth) {
             *place = stage.load(Ordering::Relaxed) as u16;
@@ -272,10 +271,29 @@ impl Block {
         {
             *last = self.current().0 as u16;
         }
+        depth.min(room)
+    }
+
+    /// Owner only: puts the thread into these stages alone, as the outer ones of a path that is `depth` deep. A handler that
+    /// interrupts sees the thread in none of them or in all.
+    pub(crate) fn set_path(&self, path: &[u16], depth: u32) {
+        self.set_depth(0);
+        compiler_fence(Ordering::Release);
+        for (place, stage) in self.path.iter().zip(path) {
+            place.store(u32::from(*stage), Ordering::Relaxed);
+        }
+        compiler_fence(Ordering::Release);
+        self.set_depth(depth);
+    }
+
+    /// Owner only, its signal handlers included: see [`sampled`](super::thread::sampled).
+    #[inline]
+    pub(crate) fn sampled(&self, path: &mut [u16]) -> Sampled {
+        let depth = self.copy_path(path);
         let labels = self.labels();
         // A trace begins and ends a moment outside of its query, whose labels a sample with a trace always has.
         let ids = self.spans.ids().filter(|_| labels != NO_LABELS);
-        Sampled { depth: depth.min(room), labels, trace: ids.map_or([0, 0], |ids| ids.trace) }
+        Sampled { depth, labels, trace: ids.map_or([0, 0], |ids| ids.trace) }
     }
 
     /// The owner's thread id, the stages that it is in, outermost first, its label set, and for how many nanoseconds its
@@ -383,6 +401,20 @@ impl Block {
             cells.total_ns.add(own_ns.wrapping_mul(u64::from(weight)));
             cells.durations.record(COARSE, &self.lines, ns, weight);
         }
+    }
+
+    /// Owner only: counts rows of a query with the labels that is under way on another thread.
+    pub(crate) fn record_rows(&self, set: u32, rows: u64) {
+        if let Some(cells) = self.label_cells(set) {
+            cells.rows.add(rows);
+        }
+    }
+
+    /// Owner only: the thread is in no query, so none is nested in one.
+    pub(crate) fn forget_nested(&self) {
+        self.nested_ns.set(0);
+        self.nested_allocated.set(0);
+        self.nested_entered.set(0);
     }
 
     /// Owner only: an async query with the labels begins (1) or ends (-1).

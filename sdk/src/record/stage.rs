@@ -1,7 +1,7 @@
 //! A stage's static descriptor and the registry that gives it its number and its mode.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::glob;
@@ -98,13 +98,16 @@ pub struct Stage {
     pub(crate) line: u32,
     /// All that entering the stage must know, in one load.
     state: AtomicU32,
+    /// Where in the code it was entered first; 0 if unknown.
+    code: AtomicU64,
 }
 
 impl Stage {
     /// A descriptor for a call site. It registers itself at its first call.
     #[must_use]
     pub const fn new(name: &'static str, component: &'static str, file: &'static str, line: u32) -> Self {
-        Self { name, component, file, line, state: AtomicU32::new(UNREGISTERED) }
+        let (state, code) = (AtomicU32::new(UNREGISTERED), AtomicU64::new(0));
+        Self { name, component, file, line, state, code }
     }
 
     /// How to record a call, or `None` if the stage is off.
@@ -114,7 +117,7 @@ impl Stage {
         // Off is the highest bit: one comparison finds what is neither counted nor timed.
         if (state as i32) <= 0 {
             if state == UNREGISTERED {
-                state = self.register();
+                state = register(self);
             }
             if state >> MODE_SHIFT >= Mode::Off as u32 {
                 return None;
@@ -134,10 +137,8 @@ impl Stage {
         Mode::of(self.state.load(Ordering::Relaxed))
     }
 
-    /// First touch: takes a lock and allocates.
-    #[cold]
-    #[inline(never)]
-    fn register(&'static self) -> u32 {
+    /// First touch: takes a lock and allocates. `code` is where it is entered.
+    fn register(&'static self, code: u64) -> u32 {
         let mut registry = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been faster.
         let known = self.state.load(Ordering::Relaxed);
@@ -154,10 +155,32 @@ impl Stage {
             registry.overflow.push(self);
             OTHER
         };
+        self.code.store(code, Ordering::Relaxed);
         let state = number | (registry.mode_of(self) as u32) << MODE_SHIFT;
         self.state.store(state, Ordering::Relaxed);
         state
     }
+}
+
+/// Registers a stage at its first call.
+#[cold]
+#[inline(never)]
+#[cfg(not(all(target_arch = "x86_64", unix, not(miri))))]
+fn register(stage: &'static Stage) -> u32 {
+    stage.register(0)
+}
+
+/// Registers a stage at its first call, which stands in the function that is the stage: the address that this returns to
+/// tells which one, and costs that function nothing.
+#[cold]
+#[unsafe(naked)]
+#[cfg(all(target_arch = "x86_64", unix, not(miri)))]
+extern "sysv64" fn register(stage: &'static Stage) -> u32 {
+    extern "sysv64" fn inner(stage: &'static Stage, code: u64) -> u32 {
+        stage.register(code)
+    }
+    // The address on top of the stack becomes the second argument; the first one stays where it is.
+    std::arch::naked_asm!("mov rsi, [rsp]", "jmp {inner}", inner = sym inner)
 }
 
 struct Registry {
@@ -245,4 +268,13 @@ pub fn stage_by_id(id: u32) -> (&'static str, &'static str) {
     let registry = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = (id as usize).checked_sub(1).and_then(|index| registry.stages.get(index));
     stage.map_or(("", ""), |stage| (stage.component, stage.name))
+}
+
+/// An address in the function that entered the stage with that number first, or in the one that it was inlined into; 0 if
+/// that is not known.
+#[must_use]
+pub fn stage_code(id: u32) -> u64 {
+    let registry = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = (id as usize).checked_sub(1).and_then(|index| registry.stages.get(index));
+    stage.map_or(0, |stage| stage.code.load(Ordering::Relaxed))
 }
