@@ -76,10 +76,13 @@
 //! # Your responsibilities
 //! - Put stages on what takes microseconds or more, or is called by the thousand, not by the million: ten nanoseconds of
 //!   work is not worth twenty of measuring.
-//! - Use statement *keys*: text with its constants taken out, a name or a digest. Up to 1,024 values of each label are
-//!   told apart; those beyond count together as `other`, so that totals stay exact. A value that is heavy gets its own
-//!   entry whenever it comes: what is looked at next gives it that of one which does next to nothing, whose figures move to
-//!   `other`. So counters never fall but for a value that went and came again.
+//! - Use statement *keys*: text with its constants taken out, a name or a digest. Up to 1,022 values of each label are
+//!   told apart, and some 3,000 ways in which the labels are combined; what is beyond counts as `other`, so that totals stay
+//!   exact. Where there are too many combinations, a query gives up one label and keeps the others: with 60,000 users the
+//!   user alone, never the tenant for it. [`Snapshot::label_fallbacks`] says which labels fell back, and so do the API's status
+//!   and each profile. A value that is heavy gets its own entry whenever it comes: what is looked at next gives it that of
+//!   one which does next to nothing, whose figures move to `other`. So counters never fall but for a value that went and
+//!   came again.
 //! - A label that is secret is secret no more: it shows in metrics and profiles.
 //!
 //! # What it is not for
@@ -98,6 +101,7 @@ pub use collect::active::{Active, ActiveAverage, ActiveHistory, ThreadState, act
 pub use collect::collector::{Collector, CollectorBuilder, collector};
 pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;
+pub use collect::label_fallback::{LabelFallback, label_fallbacks};
 pub use collect::overhead::{Overhead, Prices};
 pub use collect::punctuality::{CollectorStats, collector_stats};
 pub use collect::queries::{Column, Queries, reset_queries};

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use stagelight::Snapshot;
 use stagelight::export::{json as stages_json, prometheus};
 
 use super::profiles::{blocking, refuse};
@@ -44,10 +45,13 @@ pub(super) async fn status() -> Json<Value> {
     let rung = crate::cpu::chosen();
     let overhead = crate::overhead::overhead();
     let (heap_active, heap) = crate::heap::status();
+    let snapshot = stagelight::snapshot();
     Json(json!({
+        // First, so that nobody who looks misses them; empty as a rule.
+        "warnings": warnings(&snapshot),
         "version": env!("CARGO_PKG_VERSION"),
         "pid": process::id(),
-        "recorder": stages_json::recorder(&stagelight::snapshot()),
+        "recorder": stages_json::recorder(&snapshot),
         "cpu": {
             "running": crate::cpu::running(),
             // Of the running profile or the last one; before the first nobody has looked.
@@ -70,6 +74,11 @@ pub(super) async fn status() -> Json<Value> {
             "heap_sampling_ns": overhead.heap_sampling.as_nanos() as u64,
         },
     }))
+}
+
+/// What makes figures say less than they seem to, in sentences.
+fn warnings(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.label_fallbacks.iter().map(ToString::to_string).collect()
 }
 
 /// `GET /api/v1/kept`

@@ -47,6 +47,8 @@ impl Profile {
             roots: self.roots.clone(),
             filters: self.filters.iter().filter(|filter| other.filters.contains(filter)).cloned().collect(),
             stage_functions: self.stage_functions.plus(&other.stage_functions),
+            // The later one's say what the earlier one's do.
+            warnings: if other.warnings.is_empty() { &self.warnings } else { &other.warnings }.clone(),
         }
     }
 }

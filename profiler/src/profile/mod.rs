@@ -140,6 +140,8 @@ pub struct Profile {
     /// Labels and values that its samples were chosen by.
     pub(crate) filters: Vec<(String, String)>,
     pub(crate) stage_functions: StageFunctions,
+    /// What makes its labels say less than they seem to, in sentences.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A place in the code, or a label that stands at the root of stacks.
@@ -254,7 +256,8 @@ impl Profile {
         let samples = raw.into_iter().map(&mut sample).collect();
         let held = held.map(|held| held.into_iter().map(sample).collect());
         let (roots, filters) = Default::default();
-        Self { kind, locations, samples, held, stats, roots, filters, stage_functions }
+        let warnings = stagelight::label_fallbacks().iter().map(ToString::to_string).collect();
+        Self { kind, locations, samples, held, stats, roots, filters, stage_functions, warnings }
     }
 
     /// The samples of what it measures, and those of what is held beside it.
@@ -342,7 +345,9 @@ pub(crate) mod tests {
             period: 1_000_000,
         };
         let (roots, filters, stage_functions) = Default::default();
-        Profile { kind: Kind::Cpu, locations, samples, held: None, stats, roots, filters, stage_functions }
+        let warnings = vec!["3 of 4 queries count as user `other`".to_owned()];
+        let kind = Kind::Cpu;
+        Profile { kind, locations, samples, held: None, stats, roots, filters, stage_functions, warnings }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod governor;
 #[cfg(feature = "hdrhistogram")]
 pub(crate) mod hdr;
 pub(crate) mod histogram;
+pub(crate) mod label_fallback;
 pub(crate) mod overhead;
 pub(crate) mod punctuality;
 pub(crate) mod queries;

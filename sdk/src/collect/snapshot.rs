@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::histogram::Histogram;
+use super::label_fallback::{self, LabelFallback};
 use crate::metrics::{self, MetricFamily};
 use crate::record::block::{Block, LabelFigures, StageFigures};
 use crate::record::clock::Clock;
 use crate::record::labels::LabelKind;
 use crate::record::octaves::{COARSE, FINE};
 use crate::record::stage::Mode;
+use crate::record::turnover::Reading;
 use crate::record::{interner, registry, stage, turnover};
 
 /// What was recorded since the process started: merged over threads, those that ended included, and
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub users: Vec<LabelStats>,
     /// Queries by database.
     pub databases: Vec<LabelStats>,
+    /// Kinds of label whose values or combinations are too many to be told apart; as a rule there are none.
+    pub label_fallbacks: Vec<LabelFallback>,
     /// The user's own metrics, by name.
     pub metrics: Vec<MetricFamily>,
     /// What recording itself uses and refused.
@@ -123,7 +127,8 @@ pub struct RecorderStats {
 #[must_use]
 pub fn snapshot() -> Snapshot {
     let blocks = registry::blocks();
-    let [statements, tenants, users, databases] = labels(&blocks);
+    let reading = turnover::read(&blocks);
+    let [statements, tenants, users, databases] = labels(&reading);
     Snapshot {
         taken_at: SystemTime::now(),
         stages: stages(&blocks),
@@ -131,6 +136,7 @@ pub fn snapshot() -> Snapshot {
         tenants,
         users,
         databases,
+        label_fallbacks: label_fallback::of(&reading),
         metrics: metrics::collect(),
         recorder: recorder(&blocks),
     }
@@ -238,8 +244,7 @@ fn read_labels(blocks: &[&Block]) -> Vec<LabelFigures> {
     sums
 }
 
-fn labels(blocks: &[&Block]) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
-    let reading = turnover::read(blocks);
+fn labels(reading: &Reading) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
     LabelKind::ALL.map(|kind| {
         let mut merged: BTreeMap<&str, LabelStats> = BTreeMap::new();
         for (set, sum) in reading.sets.iter().filter(|(_, sum)| sum.calls > 0) {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::collect::histogram::Histogram;
+use crate::collect::label_fallback::LabelFallback;
 use crate::collect::punctuality::collector_stats;
 use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
@@ -140,6 +141,15 @@ pub fn recorder(snapshot: &Snapshot) -> Value {
     let collector = collector_stats();
     let refused: Map<String, Value> =
         recorder.refused.iter().map(|&(cause, count)| (cause.to_owned(), count.into())).collect();
+    let fallback = |fallback: &LabelFallback| {
+        json!({
+            "label": fallback.kind.name(),
+            "calls": fallback.calls,
+            "of": fallback.of,
+            "values": fallback.values,
+            "combinations": fallback.combinations,
+        })
+    };
     json!({
         "clock": recorder.clock,
         "threads": recorder.threads,
@@ -159,6 +169,7 @@ pub fn recorder(snapshot: &Snapshot) -> Value {
         },
         "recording_ns": overhead.recording.as_nanos() as u64,
         "refused": refused,
+        "label_fallbacks": snapshot.label_fallbacks.iter().map(fallback).collect::<Value>(),
     })
 }
 

@@ -8,21 +8,15 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockWriteGuard};
 
+use super::fallback::{Known, LATE_SETS, Ladder, NUMBERS};
 use super::labels::{KINDS, LabelSet, MAX_SETS};
 use super::newcomers;
 
-/// Different values of each kind, absence and `other` among them.
-const MAX_VALUES: [usize; KINDS] = [1024, 1024, 1024, 256];
-
-/// Sets kept back for statements whose other labels no longer fit: one for each.
-const RESERVED_SETS: usize = MAX_VALUES[0];
-
-/// Sets kept back for heavy ones that come when all others are given. Each text that gets an entry late takes one at least,
-/// so this bounds those too.
-const LATE_SETS: usize = 1024;
+/// Different values of a kind, absence and `other` among them.
+pub(crate) const MAX_VALUES: usize = 1024;
 
 /// What values past a cap are called.
 pub(crate) const OTHER: &str = "other";
@@ -98,8 +92,13 @@ pub(crate) fn number(values: &[&str; KINDS], calls: u64) -> u64 {
     if !found.degraded {
         return u64::from(found.number);
     }
-    newcomers::knock(values, found.unknown, found.ids, calls);
+    newcomers::knock(values, found.unknown, found.ids, &found.missing, calls);
     u64::from(found.number) | DEGRADED
+}
+
+/// Why values of each kind count as `other`.
+pub(crate) fn shortages() -> [Shortage; KINDS] {
+    INTERNER.read().unwrap_or_else(PoisonError::into_inner).shortages()
 }
 
 /// For `turnover`, which changes what numbers stand for.
@@ -120,8 +119,47 @@ struct Found {
     ids: ValueIds,
     /// Which those are.
     unknown: [bool; KINDS],
+    /// The sets without a number that the query would rather run under.
+    missing: Missing,
     /// Whether the number stands for anything but the query's own values.
     degraded: bool,
+}
+
+/// Sets that have no number, at most one for each kind.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Missing {
+    sets: [ValueIds; KINDS],
+    count: usize,
+}
+
+impl Missing {
+    fn push(&mut self, set: ValueIds) {
+        if let Some(place) = self.sets.get_mut(self.count) {
+            *place = set;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn sets(&self) -> &[ValueIds] {
+        &self.sets[..self.count]
+    }
+}
+
+/// Where a query runs of whose values each has an entry or is `other`.
+enum Place {
+    /// Under this number.
+    At(u32, Missing),
+    /// Under a set that gets a number.
+    New(ValueIds),
+}
+
+/// Why values of a kind count as `other`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    /// More values came than can have an entry.
+    pub(crate) values: bool,
+    /// The kind was given up where no number was left for a set.
+    pub(crate) sets: bool,
 }
 
 /// A value that has or had an entry.
@@ -138,12 +176,13 @@ struct Values {
     entries: Vec<Value>,
     numbers: HashMap<&'static str, ValueId>,
     kept: usize,
-    cap: usize,
+    /// A text came for which there was no entry.
+    full: bool,
 }
 
 impl Values {
-    fn new(cap: usize) -> Self {
-        let mut values = Self { entries: Vec::new(), numbers: HashMap::new(), kept: 0, cap };
+    fn new() -> Self {
+        let mut values = Self { entries: Vec::new(), numbers: HashMap::new(), kept: 0, full: false };
         values.add("");
         values.add(OTHER);
         values
@@ -152,6 +191,11 @@ impl Values {
     /// The number of a value that has an entry.
     fn find(&self, text: &str) -> Option<ValueId> {
         self.numbers.get(text).copied().filter(|&id| self.entries[usize::from(id)].kept)
+    }
+
+    /// How many values there are beside absence and `other`.
+    fn known(&self) -> Known {
+        Known { values: self.kept.saturating_sub(2), full: self.full }
     }
 
     /// Gives an entry to a text, which never had one or has lost it.
@@ -178,13 +222,20 @@ pub(crate) struct Interner {
     late: usize,
     /// All that numbers ever stood for.
     shown: HashMap<ValueIds, &'static LabelSet>,
+    /// What sets give up, by how many values each kind has.
+    ladder: Ladder,
+    /// Kinds that were given up.
+    given_up: [AtomicBool; KINDS],
 }
 
 impl Interner {
     fn new() -> Self {
         let ids = vec![[ABSENT; KINDS], [OTHER_VALUE; KINDS]];
         let sets = HashMap::from([(ids[0], NO_LABELS), (ids[1], ALL_OTHER)]);
-        Self { values: MAX_VALUES.map(Values::new), sets, ids, late: 0, shown: HashMap::new() }
+        let values: [Values; KINDS] = std::array::from_fn(|_| Values::new());
+        let ladder = Ladder::new(&values.each_ref().map(Values::known));
+        let given_up = [const { AtomicBool::new(false) }; KINDS];
+        Self { values, sets, ids, late: 0, shown: HashMap::new(), ladder, given_up }
     }
 
     /// The number, unless a value or the set is new and there is room for it.
@@ -194,30 +245,44 @@ impl Interner {
         for (kind, value) in values.iter().enumerate() {
             ids[kind] = match self.values[kind].find(value) {
                 Some(id) => id,
-                None if self.values[kind].kept < self.values[kind].cap => return None,
+                None if !self.values[kind].full => return None,
                 None => {
                     unknown[kind] = true;
                     OTHER_VALUE
                 }
             };
         }
-        if let Some(&number) = self.sets.get(&ids) {
-            return Some(Found { number, ids, unknown, degraded: unknown != [false; KINDS] });
-        }
-        if self.has_room(RESERVED_SETS) {
-            return None;
-        }
-        let number = match self.sets.get(&statement_only(ids)) {
-            Some(&number) => number,
-            None if self.has_room(0) => return None,
-            None => ALL_OTHER,
-        };
-        Some(Found { number, ids, unknown, degraded: true })
+        let Place::At(number, missing) = self.place(ids) else { return None };
+        let degraded = unknown != [false; KINDS] || missing.count != 0;
+        Some(Found { number, ids, unknown, missing, degraded })
     }
 
-    /// Whether numbers are left beside the late ones' and so many more.
-    fn has_room(&self, reserved: usize) -> bool {
-        self.ids.len() - self.late < MAX_SETS - LATE_SETS - reserved
+    /// Where a query with these values runs: under their own set, or the first one down the ladder that has a number or
+    /// gets one.
+    fn place(&self, ids: ValueIds) -> Place {
+        let left = NUMBERS.saturating_sub(self.ids.len() - 2 - self.late);
+        let (mut set, mut missing) = (ids, Missing::default());
+        for given_up in 0..=KINDS {
+            if let Some(last) = given_up.checked_sub(1) {
+                let kind = self.ladder.order[last];
+                if ![ABSENT, OTHER_VALUE].contains(&set[kind]) {
+                    missing.push(set);
+                    set[kind] = OTHER_VALUE;
+                    // Looked at first, so that threads don't all write to it.
+                    if !self.given_up[kind].load(Ordering::Relaxed) {
+                        self.given_up[kind].store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+            if let Some(&number) = self.sets.get(&set) {
+                return Place::At(number, missing);
+            }
+            if left > self.ladder.reserve(given_up) {
+                return Place::New(set);
+            }
+        }
+        missing.push(set);
+        Place::At(ALL_OTHER, missing)
     }
 
     fn insert(&mut self, values: &[&str; KINDS]) -> Found {
@@ -228,8 +293,8 @@ impl Interner {
             }
             self.add_first_missing(values);
         }
-        let unknown = [false; KINDS];
-        Found { number: ALL_OTHER, ids: [OTHER_VALUE; KINDS], unknown, degraded: true }
+        let (unknown, missing) = ([false; KINDS], Missing::default());
+        Found { number: ALL_OTHER, ids: [OTHER_VALUE; KINDS], unknown, missing, degraded: true }
     }
 
     fn add_first_missing(&mut self, values: &[&str; KINDS]) {
@@ -238,14 +303,29 @@ impl Interner {
             let of_kind = &mut self.values[kind];
             ids[kind] = match of_kind.find(value) {
                 Some(id) => id,
-                None if of_kind.kept < of_kind.cap => {
-                    of_kind.add(value);
+                None if of_kind.full => OTHER_VALUE,
+                None => {
+                    if of_kind.kept < MAX_VALUES {
+                        of_kind.add(value);
+                    } else {
+                        of_kind.full = true;
+                    }
+                    self.ladder = Ladder::new(&self.values.each_ref().map(Values::known));
                     return;
                 }
-                None => OTHER_VALUE,
             };
         }
-        self.add_set(if self.has_room(RESERVED_SETS) { ids } else { statement_only(ids) });
+        if let Place::New(set) = self.place(ids) {
+            self.add_set(set);
+        }
+    }
+
+    /// Why values of each kind count as `other`.
+    pub(crate) fn shortages(&self) -> [Shortage; KINDS] {
+        std::array::from_fn(|kind| Shortage {
+            values: self.values[kind].full,
+            sets: self.given_up[kind].load(Ordering::Relaxed),
+        })
     }
 
     fn add_set(&mut self, ids: ValueIds) {
@@ -285,7 +365,7 @@ impl Interner {
     }
 
     pub(crate) fn is_full(&self, kind: usize) -> bool {
-        self.values[kind].kept >= self.values[kind].cap
+        self.values[kind].kept >= MAX_VALUES
     }
 
     /// Whether the text has an entry, and if it had one once, its number.
@@ -332,10 +412,4 @@ impl Interner {
             self.add_set(ids);
         }
     }
-}
-
-/// What is kept of a set for which there is no room.
-fn statement_only(ids: ValueIds) -> ValueIds {
-    let [statement, ..] = ids;
-    [statement, OTHER_VALUE, OTHER_VALUE, OTHER_VALUE]
 }

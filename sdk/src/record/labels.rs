@@ -1,9 +1,9 @@
 //! Label sets: what a query runs for, as a small number that a thread can carry.
 //!
 //! Values are interned up to a cap for each kind; what comes after it shares the value `other`, so that sums over any
-//! kind stay exact however many different tenants a client invents. Sets of values are capped too: past that cap a query
-//! keeps its statement and runs as `other` in the rest. What runs as `other` and is heavy (`newcomers`) gets an entry all
-//! the same, in place of one that does next to nothing (`turnover`).
+//! kind stay exact however many different tenants a client invents. Sets of values are capped too: where that cap comes
+//! near, a query gives up one kind after the other and keeps the rest (`fallback`). What runs as `other` and is heavy
+//! (`newcomers`) gets an entry all the same, in place of one that does next to nothing (`turnover`).
 //!
 //! Finding the number costs a hash of the values and, on a hit in the thread's cache, a comparison. Only the
 //! first sight of a set by a thread takes a lock, and one in some hundred queries that run as `other`; and only the first
@@ -14,41 +14,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::block::Block;
 use super::cells::Cell64;
 use super::interner::{self, DEGRADED};
+pub use super::label_kind::LabelKind;
+pub(crate) use super::label_kind::{KINDS, MAX_SETS};
 pub use super::label_value::LabelValue;
 use super::newcomers::SAMPLED;
 
-/// What a label says of a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LabelKind {
-    /// The statement's key: its normalized text, name or digest.
-    Statement,
-    /// The tenant that it runs for.
-    Tenant,
-    /// The user that it runs as.
-    User,
-    /// The database or keyspace that it runs in.
-    Database,
-}
-
-impl LabelKind {
-    /// All kinds, in the order in which a set holds its values.
-    pub const ALL: [LabelKind; KINDS] =
-        [LabelKind::Statement, LabelKind::Tenant, LabelKind::User, LabelKind::Database];
-
-    /// The name under which profiles and metrics show this kind.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        ["statement", "tenant", "user", "database"][self as usize]
-    }
-}
-
-pub(crate) const KINDS: usize = 4;
-
 /// Bytes of a value; the rest is cut.
 const MAX_BYTES: [usize; KINDS] = [1024, 256, 256, 256];
-
-/// Different sets, so that a thread's counters of them have a bound.
-pub(crate) const MAX_SETS: usize = 4096;
 
 /// The labels of a query.
 #[derive(Debug)]

@@ -14,7 +14,7 @@
 use std::any::Any;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::interner::ValueIds;
+use super::interner::{Missing, ValueIds};
 use super::labels::{KINDS, hash};
 
 /// Counters of a sketch.
@@ -34,7 +34,7 @@ static NEWCOMERS: Mutex<Newcomers> = Mutex::new(Newcomers {
 pub(crate) struct Newcomers {
     /// By kind: values without an entry.
     pub(crate) values: [Sketch; KINDS],
-    /// Sets without a number, of which all values have entries.
+    /// Sets without a number, of which all values have entries or are `other`.
     pub(crate) sets: Sketch,
     /// All their calls.
     pub(crate) calls: f64,
@@ -127,16 +127,21 @@ impl Newcomers {
     }
 }
 
-/// Counts a query that runs as `other`: `unknown` says which of its values have no entry, none of them that its set has
-/// no number. A thread that finds another one at it goes on: whoever is heavy comes again.
-pub(crate) fn knock(values: &[&str; KINDS], unknown: [bool; KINDS], ids: ValueIds, calls: u64) {
+/// Counts a query that runs as `other`: `unknown` says which of its values have no entry, `missing` which sets have no
+/// number that it would rather run under. A thread that finds another one at it goes on: whoever is heavy comes again.
+pub(crate) fn knock(
+    values: &[&str; KINDS],
+    unknown: [bool; KINDS],
+    ids: ValueIds,
+    missing: &Missing,
+    calls: u64,
+) {
     let calls = calls as f64;
     let Ok(mut newcomers) = NEWCOMERS.try_lock() else { return };
     newcomers.calls += calls;
-    if unknown == [false; KINDS] {
-        let key = ids.iter().fold(0, |key, &id| key << 16 | u64::from(id));
-        newcomers.sets.add(key, calls, "", ids);
-        return;
+    for &set in missing.sets() {
+        let key = set.iter().fold(0, |key, &id| key << 16 | u64::from(id));
+        newcomers.sets.add(key, calls, "", set);
     }
     for (kind, value) in values.iter().enumerate().filter(|&(kind, _)| unknown[kind]) {
         newcomers.values[kind].add(hash(&[value]), calls, value, ids);

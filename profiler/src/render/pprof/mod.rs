@@ -193,6 +193,7 @@ fn comments(profile: &Profile) -> Vec<String> {
         format!("rung: {}", stats.rung),
         format!("samples: {}, complete stacks: {}", stats.samples, stats.complete_stacks),
     ];
+    comments.extend(profile.warnings.iter().map(|warning| format!("warning: {warning}")));
     comments.extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={value}")));
     comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
     comments.extend(stats.dropped.iter().map(|(cause, count)| format!("dropped, {cause}: {count}")));
@@ -242,5 +243,6 @@ mod tests {
         let comments: Vec<_> = decoded.comment.iter().map(|&id| text(id)).collect();
         assert!(comments.contains(&"rung: ctimer") && comments.contains(&"dropped, ring_full: 1"));
         assert!(comments.contains(&"only: stage=step"), "{comments:?}");
+        assert!(comments.contains(&"warning: 3 of 4 queries count as user `other`"), "{comments:?}");
     }
 }
