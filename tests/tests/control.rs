@@ -346,6 +346,28 @@ fn bad_requests_are_told_what_is_allowed() {
             "{query}: {status} {text}"
         );
     }
+    // Unknown ones are told the nearest, and what a path does not take or is given twice is not let pass in silence.
+    for (path, sentence) in [
+        ("/debug/pprof/heap?tennant=acme", "Did you mean tenant?"),
+        ("/debug/pprof/profile?second=1", "Did you mean seconds?"),
+        ("/debug/pprof/offcpu?hz=99", "hz is no parameter of this path"),
+        ("/debug/pprof/kept?seconds=1", "seconds is no parameter of this path"),
+        ("/debug/pprof/profile?past=60s&seconds=1", "don't go together"),
+        ("/debug/pprof/wall?seconds=0.1&seconds=0.2", "seconds is given more than once"),
+        ("/metrics?tenant=acme", "takes none"),
+        ("/api/v1/stages?stage=x", "takes none"),
+        ("/api/v1/status?x", "takes none"),
+        ("/api/v1/active?tenant=acme", "takes none"),
+        ("/api/v1/history?second=9", "Did you mean seconds?"),
+        ("/api/v1/counters?by=stage", "It takes seconds"),
+        ("/api/v1/queries?kinds=tenant", "Did you mean kind?"),
+        ("/api/v1/traces?formatt=chrome", "Did you mean format?"),
+        ("/api/v1/kept?number=1", "takes none"),
+    ] {
+        let (status, text) = scene.text(path);
+        assert!(status == 400 && text.contains(sentence), "{path}: {status} {text}");
+        assert_eq!(text.lines().count(), 1, "{path}: {text}");
+    }
     let (status, text) = scene.text("/debug/pprof/heap?seconds=-1");
     assert!(status == 400 && text.contains("0.01 to 3600"), "{text}");
     let (status, kind, body) = scene.get("/debug/pprof/goroutine");
@@ -354,6 +376,61 @@ fn bad_requests_are_told_what_is_allowed() {
         status == 404 && kind.starts_with("text/plain") && text.contains("/debug/pprof/heap"),
         "{kind} {text}"
     );
+}
+
+/// A request as curl makes it: status, location and body.
+fn curl(arguments: &[&str], url: &str) -> Option<(u16, String, String)> {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-w", "\n%{http_code} %{redirect_url}"]).args(arguments).arg(url);
+    let output = curl.output().ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, end) = text.rsplit_once('\n')?;
+    let (status, place) = end.split_once(' ')?;
+    Some((status.parse().unwrap(), place.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn head_is_answered_without_a_profile_and_slashes_lead_on() {
+    let scene = Scene::new();
+    let Some((status, _, _)) = curl(&["-I"], &scene.url("/debug/pprof/profile")) else {
+        return skip("HEAD by curl", "curl is not installed");
+    };
+    // Half a minute is what the profile would take.
+    assert_eq!(status, 200);
+    for (path, expected) in [
+        ("/", 200),
+        ("/metrics", 200),
+        ("/debug/pprof/heap?seconds=600", 200),
+        ("/debug/pprof/heap?secs=600", 400),
+        ("/debug/pprof/goroutine", 404),
+        ("/api/v1/queries/reset", 405),
+    ] {
+        let (status, _, body) = curl(&["-I"], &scene.url(path)).unwrap();
+        assert_eq!(status, expected, "{path}: {body}");
+        assert!(status != 200 || !body.contains("content-length: 0"), "{path}: {body}");
+    }
+    assert!(!scene.text("/api/v1/status").1.contains("is taking"), "no profile was begun");
+
+    for (path, place) in [
+        ("/metrics/", "/metrics"),
+        ("/debug/pprof/heap//?format=folded&by=tenant", "/debug/pprof/heap?format=folded&by=tenant"),
+        ("/api/v1/status/", "/api/v1/status"),
+    ] {
+        let (status, to, _) = curl(&[], &scene.url(path)).unwrap();
+        assert_eq!((status, to), (308, scene.url(place)), "{path}");
+    }
+    assert_eq!(curl(&["-L"], &scene.url("/metrics/")).unwrap().0, 200);
+    assert_eq!(curl(&["-X", "DELETE"], &scene.url("/metrics")).unwrap().0, 405);
+    assert_eq!(curl(&[], &scene.url("//metrics")).unwrap().0, 404);
+}
+
+#[test]
+fn a_time_is_taken_with_its_unit_and_without() {
+    let scene = Scene::new();
+    for time in ["seconds=0.1", "seconds=0.1s", "seconds=100ms"] {
+        let (status, _, body) = scene.get(&format!("/debug/pprof/profile?hz=999&{time}"));
+        assert_eq!(status, 200, "{time}: {}", String::from_utf8_lossy(&body));
+    }
 }
 
 #[test]

@@ -3,16 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use stagelight::LabelKind;
 use stagelight::export::{chrome, json as figures, table as text};
+use stagelight::{LabelKind, Mode};
 
-use super::params::{self, QueriesParams};
+use super::params::{ModeParams, Params, QueriesParams, TracesParams};
 
 /// `GET /api/v1/active`
-pub(super) async fn active() -> Json<Value> {
+pub(super) fn active((): ()) -> Json<Value> {
     let active = stagelight::active();
     let threads = active.iter().map(|active| {
         let mut object = labels(&active.labels);
@@ -26,12 +25,9 @@ pub(super) async fn active() -> Json<Value> {
 }
 
 /// `GET /api/v1/history?seconds=60`
-pub(super) async fn history(uri: Uri) -> Response {
+pub(super) fn history(params: Params) -> Json<Value> {
     const DEFAULT: Duration = Duration::from_secs(60);
-    let past = match params::parse(uri.query().unwrap_or("")) {
-        Ok(params) => params.seconds.unwrap_or(DEFAULT),
-        Err(sentence) => return refuse(&sentence),
-    };
+    let past = params.seconds.unwrap_or(DEFAULT);
     let (averages, looks) = stagelight::active_averages(past);
     let rows = averages.iter().map(|average| {
         let mut object = labels(&average.labels);
@@ -40,55 +36,38 @@ pub(super) async fn history(uri: Uri) -> Response {
         object.insert("average".into(), average.average.into());
         Value::Object(object)
     });
-    Json(json!({ "looks": looks, "active": rows.collect::<Value>() })).into_response()
+    Json(json!({ "looks": looks, "active": rows.collect::<Value>() }))
 }
 
 /// `GET /api/v1/traces`, `?format=chrome`
-pub(super) async fn traces(uri: Uri) -> Response {
+pub(super) fn traces(params: TracesParams) -> Json<Value> {
     let traces = stagelight::recent_traces();
     let traces = traces.iter().map(|trace| &**trace);
-    match uri.query().unwrap_or("") {
-        "" | "format=json" => Json(figures::traces(traces)).into_response(),
-        "format=chrome" => Json(chrome::traces(traces)).into_response(),
-        _ => refuse("format must be json or chrome"),
-    }
+    Json(if params.chrome { chrome::traces(traces) } else { figures::traces(traces) })
 }
 
 /// `GET /api/v1/queries?kind=statement&by=total_ns&limit=20`, `format=table`
-pub(super) async fn queries(uri: Uri) -> Response {
-    match params::parse_queries(uri.query().unwrap_or("")) {
-        Ok(QueriesParams { kind, by, limit, table }) => {
-            let queries = stagelight::snapshot().queries();
-            if table {
-                return text::queries(&queries, kind, by, limit).into_response();
-            }
-            Json(figures::queries(&queries, kind, by, limit)).into_response()
-        }
-        Err(sentence) => refuse(&sentence),
+pub(super) fn queries(QueriesParams { kind, by, limit, table }: QueriesParams) -> Response {
+    let queries = stagelight::snapshot().queries();
+    if table {
+        return text::queries(&queries, kind, by, limit).into_response();
     }
+    Json(figures::queries(&queries, kind, by, limit)).into_response()
 }
 
 /// `POST /api/v1/queries/reset`
-pub(super) async fn reset_queries() -> Json<Value> {
+pub(super) fn reset_queries((): ()) -> Json<Value> {
     let since = stagelight::reset_queries();
     let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     Json(json!({ "since_ns": since as u64 }))
 }
 
 /// `POST /api/v1/mode?stage=PATTERN&mode=span|time|count|off`
-pub(super) async fn mode(uri: Uri) -> Response {
-    match params::parse_mode(uri.query().unwrap_or("")) {
-        Ok(params) => {
-            let matched = stagelight::set_mode(&params.stage, params.mode);
-            Json(json!({ "stage": params.stage, "mode": params.mode.name(), "matched": matched }))
-                .into_response()
-        }
-        Err(sentence) => refuse(&sentence),
-    }
-}
-
-fn refuse(sentence: &str) -> Response {
-    (StatusCode::BAD_REQUEST, format!("{sentence}\n")).into_response()
+pub(super) fn mode(params: ModeParams) -> Json<Value> {
+    // The table lets nothing pass without one.
+    let mode = params.mode.unwrap_or(Mode::Span);
+    let matched = stagelight::set_mode(&params.stage, mode);
+    Json(json!({ "stage": params.stage, "mode": mode.name(), "matched": matched }))
 }
 
 fn labels(values: &[&str; LabelKind::ALL.len()]) -> Map<String, Value> {

@@ -3,29 +3,29 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::profiles::{self, blocking};
+use super::params::Params;
+use super::{profiles, work};
 use crate::cpu::{Counters, CountersRow};
 use crate::error::Error;
 
 /// `GET /api/v1/counters?seconds=10`
-pub(super) async fn counters(uri: Uri) -> Response {
-    match take(&uri).await {
+pub(super) async fn counters(params: Params) -> Response {
+    match take(params).await {
         Ok(counters) => Json(to_json(&counters)).into_response(),
         Err(error) => profiles::refuse(&error),
     }
 }
 
-async fn take(uri: &Uri) -> Result<Counters, Error> {
+async fn take(params: Params) -> Result<Counters, Error> {
     const DEFAULT: Duration = Duration::from_secs(10);
-    let duration = profiles::read(uri)?.seconds.unwrap_or(DEFAULT);
+    let duration = params.seconds.unwrap_or(DEFAULT);
     let builder = crate::cpu::counters().duration(duration).owner(profiles::OWNER);
-    let session = blocking(move || builder.start_bounded()).await??;
+    let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    blocking(move || session.stop()).await?
+    work::on_profile(move || session.stop()).await?
 }
 
 fn to_json(counters: &Counters) -> Value {

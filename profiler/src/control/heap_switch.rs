@@ -1,20 +1,16 @@
 //! `POST /api/v1/heap`: what the heap is sampled at, and of whom stacks are taken.
 
 use axum::Json;
-use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::{params, profiles};
+use super::params::HeapParams;
+use super::profiles;
 use crate::error::Error;
 
 /// `POST /api/v1/heap?lg_sample=17|off&focus=tenant:acme|off`
-pub(super) async fn switch(uri: Uri) -> Response {
-    let switched = match params::parse_heap(uri.query().unwrap_or("")).map_err(Error::Invalid) {
-        Ok(params) => profiles::blocking(move || apply(&params)).await.and_then(|applied| applied),
-        Err(error) => Err(error),
-    };
-    match switched {
+pub(super) fn switch(params: HeapParams) -> Response {
+    match apply(&params) {
         Ok(()) => {
             let (active, how) = crate::heap::status();
             Json(json!({ "active": active, "how": how })).into_response()
@@ -24,7 +20,7 @@ pub(super) async fn switch(uri: Uri) -> Response {
 }
 
 /// A focus first, so that no rate that was meant for it alone holds for all, even for a moment.
-fn apply(params: &params::HeapParams) -> Result<(), Error> {
+fn apply(params: &HeapParams) -> Result<(), Error> {
     if let Some(focus) = &params.focus {
         crate::heap::focus_heap(focus.as_ref().map(|(label, value)| (label.as_str(), value.as_str())))?;
     }

@@ -11,11 +11,14 @@ use crate::error::Error;
 
 mod activity;
 mod counters;
+mod dispatch;
 mod heap_switch;
+mod index;
 pub mod params;
 mod profiles;
 mod routes;
 mod status;
+mod work;
 
 /// Starts the control API in a thread of its own, on an address of this machine:
 ///
@@ -58,6 +61,9 @@ mod status;
 /// | `tenant=acme`, `stage=exec.scan` … | only the samples with that label; of several, those with all |
 /// | `lines=1` | files, lines and inlined functions too, from the debug information |
 /// | `kernel=1` | of the CPU: functions of the kernel too, as [`kernel_frames`](crate::CpuBuilder::kernel_frames) gives them where that is permitted |
+///
+/// Times are of seconds, or have a unit: `30`, `30s`, `500ms`, `2m`, `1h`. A parameter that a path does not take, or that is given
+/// twice, is an error that names the nearest right one. `HEAD` is answered without taking a profile.
 ///
 /// `POST /api/v1/mode?stage=PATTERN&mode=time|count|off` says what is recorded of the stages that a pattern matches, as
 /// [`stagelight::set_mode`] does.
@@ -132,12 +138,11 @@ fn run(listener: TcpListener, stopped: oneshot::Receiver<()>) -> io::Result<()> 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("stagelight-http")
-        // Symbolizing is the only thing that blocks; more at once would only be slower.
-        .max_blocking_threads(2)
+        .max_blocking_threads(work::THREADS)
         .build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(axum::serve(listener, routes::router()).into_future());
+        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(dispatch::answer)).into_future());
         // Ends when the sender is dropped.
         let _ = stopped.await;
         Ok::<(), io::Error>(())

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use tokio::task::spawn_blocking;
 
 use super::params::{self, Format, Params};
+use super::work;
 use crate::error::Error;
 use crate::focus::Focus;
 use crate::profile::{Kind, Profile};
@@ -21,48 +21,45 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const OWNER: &str = "a client of the control API";
 
 /// `GET /debug/pprof/profile`
-pub(super) async fn cpu(uri: Uri) -> Response {
-    respond(take_cpu(&uri).await, "profile")
+pub(super) async fn cpu(params: Params) -> Response {
+    respond(take_cpu(params).await, "profile").await
 }
 
 /// `GET /debug/pprof/offcpu`
-pub(super) async fn off_cpu(uri: Uri) -> Response {
-    respond(take_off_cpu(&uri).await, "offcpu")
+pub(super) async fn off_cpu(params: Params) -> Response {
+    respond(take_off_cpu(params).await, "offcpu").await
 }
 
 /// `GET /debug/pprof/wall`
-pub(super) async fn wall(uri: Uri) -> Response {
-    respond(take_wall(&uri).await, "wall")
+pub(super) async fn wall(params: Params) -> Response {
+    respond(take_wall(params).await, "wall").await
 }
 
 /// `GET /debug/pprof/mutex`
-pub(super) async fn mutex(uri: Uri) -> Response {
-    respond(take_locks(&uri, Kind::Mutex).await, "mutex")
+pub(super) async fn mutex(params: Params) -> Response {
+    respond(take_locks(params, Kind::Mutex).await, "mutex").await
 }
 
 /// `GET /debug/pprof/block`
-pub(super) async fn block(uri: Uri) -> Response {
-    respond(take_locks(&uri, Kind::Block).await, "block")
+pub(super) async fn block(params: Params) -> Response {
+    respond(take_locks(params, Kind::Block).await, "block").await
 }
 
 /// `GET /debug/pprof/heap`
-pub(super) async fn heap(uri: Uri) -> Response {
-    respond(take_heap(&uri).await, "heap")
+pub(super) async fn heap(params: Params) -> Response {
+    respond(take_heap(params).await, "heap").await
 }
 
 /// `GET /debug/pprof/allocs`
-pub(super) async fn allocs(uri: Uri) -> Response {
-    respond(take_allocs(&uri).await, "allocs")
+pub(super) async fn allocs(params: Params) -> Response {
+    respond(take_allocs(params).await, "allocs").await
 }
 
-pub(super) fn read(uri: &Uri) -> Result<Params, Error> {
-    params::parse(uri.query().unwrap_or("")).map_err(Error::Invalid)
-}
-
-async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_cpu(params: Params) -> Result<(Profile, Params), Error> {
     if let Some(past) = params.past {
-        let profile = blocking(move || crate::cpu::past(past)).await??;
+        let lines = params.lines;
+        let named = move || crate::cpu::raw_past(past).map(|raw| raw.named(Kind::Cpu, lines));
+        let profile = work::on_profile(named).await??;
         return Ok((profile, params));
     }
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
@@ -70,9 +67,9 @@ async fn take_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
     let builder = if params.lines { builder.lines() } else { builder };
     let builder = if params.kernel { builder.kernel_frames() } else { builder };
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
-    let session = blocking(move || builder.start_bounded()).await??;
+    let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop_whole()).await??;
+    let profile = work::on_profile(move || session.stop_whole()).await??;
     Ok((profile, params))
 }
 
@@ -83,48 +80,44 @@ fn in_focus(params: &Params) -> impl Iterator<Item = (&'static str, String)> {
     params.only.iter().filter(known).cloned()
 }
 
-async fn take_off_cpu(uri: &Uri) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_off_cpu(params: Params) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::off_cpu().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
-    let session = blocking(move || builder.start_bounded()).await??;
+    let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop_whole()).await??;
+    let profile = work::on_profile(move || session.stop_whole()).await??;
     Ok((profile, params))
 }
 
-async fn take_wall(uri: &Uri) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_wall(params: Params) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::wall().hz(params.hz.unwrap_or(20)).duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
-    let session = blocking(move || builder.start_bounded()).await??;
+    let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop_whole()).await??;
+    let profile = work::on_profile(move || session.stop_whole()).await??;
     Ok((profile, params))
 }
 
-async fn take_locks(uri: &Uri, kind: Kind) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_locks(params: Params, kind: Kind) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::lock::locks().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
-    let session = blocking(move || builder.start_bounded()).await??;
+    let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop_one(kind)).await?;
+    let profile = work::on_profile(move || session.stop_one(kind)).await?;
     Ok((profile, params))
 }
 
 /// `GET /debug/pprof/kept?number=3`
-pub(super) async fn kept(uri: Uri) -> Response {
-    respond(take_kept(&uri).await, "kept")
+pub(super) async fn kept(params: Params) -> Response {
+    respond(take_kept(params).await, "kept").await
 }
 
-async fn take_kept(uri: &Uri) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_kept(params: Params) -> Result<(Profile, Params), Error> {
     let kept = crate::cpu::kept_profiles();
     let wanted = kept.iter().find(|kept| params.number.is_none_or(|number| number == kept.number()));
     let Some(kept) = wanted.cloned() else {
@@ -134,47 +127,39 @@ async fn take_kept(uri: &Uri) -> Result<(Profile, Params), Error> {
             numbers => format!("the profiles that were kept have the numbers {}", numbers.join(", ")),
         }));
     };
-    Ok((blocking(move || kept.profile()).await?, params))
+    let lines = params.lines;
+    Ok((work::on_profile(move || kept.named(lines)).await?, params))
 }
 
-async fn take_heap(uri: &Uri) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_heap(params: Params) -> Result<(Profile, Params), Error> {
     let builder = if params.lines { crate::heap::heap().lines() } else { crate::heap::heap() };
     let profile = match params.seconds {
-        None => blocking(|| builder.run()).await??,
+        None => work::on_profile(|| builder.run()).await??,
         Some(duration) => {
-            let session = blocking(|| builder.start()).await??;
+            let session = work::aside(|| builder.start()).await??;
             tokio::time::sleep(duration).await;
-            blocking(move || session.stop()).await??
+            work::on_profile(move || session.stop()).await??
         }
     };
     Ok((profile, params))
 }
 
-async fn take_allocs(uri: &Uri) -> Result<(Profile, Params), Error> {
-    let params = read(uri)?;
+async fn take_allocs(params: Params) -> Result<(Profile, Params), Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::heap::allocs().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
-    let session = blocking(move || builder.start_bounded()).await??;
+    let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = blocking(move || session.stop()).await??;
+    let profile = work::on_profile(move || session.stop()).await??;
     Ok((profile, params))
 }
 
-pub(super) async fn blocking<R: Send + 'static>(
-    work: impl FnOnce() -> R + Send + 'static,
-) -> Result<R, Error> {
-    spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Io("the profile was not finished".into(), std::io::Error::other(error)))
-}
-
-fn respond(taken: Result<(Profile, Params), Error>, name: &str) -> Response {
-    match taken.and_then(|(profile, params)| render(&profile, &params, name)) {
-        Ok(response) => response,
-        Err(error) => refuse(&error),
-    }
+async fn respond(taken: Result<(Profile, Params), Error>, name: &'static str) -> Response {
+    let rendered = match taken {
+        Ok((profile, params)) => work::on_profile(move || render(&profile, &params, name)).await,
+        Err(error) => Err(error),
+    };
+    rendered.and_then(|rendered| rendered).unwrap_or_else(|error| refuse(&error))
 }
 
 fn render(profile: &Profile, params: &Params, name: &str) -> Result<Response, Error> {

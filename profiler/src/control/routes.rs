@@ -1,105 +1,122 @@
-//! The paths of the API.
+//! The paths of the API, with what they take and who answers.
 
-use axum::Router;
-use axum::http::{StatusCode, Uri};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::LazyLock;
 
-use super::{activity, counters, heap_switch, profiles, status};
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
 
-/// What there is: path and what it gives.
-const PATHS: [(&str, &str); 26] = [
-    ("/metrics", "all figures as Prometheus text"),
-    ("/debug/pprof/", "this list, as a page"),
-    ("/debug/pprof/profile?seconds=10&hz=99", "a CPU profile, as pprof"),
-    ("/debug/pprof/profile?seconds=10&format=svg&by=tenant,stage", "a flame graph by tenant and stage"),
-    (
-        "/debug/pprof/profile?seconds=10&format=top&tenant=acme",
-        "what one tenant's CPU time goes into, as a table",
-    ),
-    ("/debug/pprof/profile?past=60s", "the CPU profile of the last minute, where one is taken continuously"),
-    ("/debug/pprof/kept?number=1", "a CPU profile that a trigger had kept; without a number the latest"),
-    ("/debug/pprof/offcpu?seconds=10", "where threads wait and for how long, as pprof"),
-    ("/debug/pprof/wall?seconds=10&hz=20", "where all threads are, by visits that interrupt them, as pprof"),
-    ("/debug/pprof/block?seconds=10", "who waits for locks, for how long and for whom, as pprof"),
-    (
-        "/debug/pprof/block?seconds=10&format=svg&by=holder_tenant,tenant",
-        "a flame graph of who waits for whom",
-    ),
-    ("/debug/pprof/mutex?seconds=10", "which holds of locks make others wait, as pprof"),
-    ("/debug/pprof/heap", "the live heap, as pprof"),
-    ("/debug/pprof/heap?format=svg&by=tenant", "a flame graph of the live heap by tenant"),
-    ("/debug/pprof/allocs?seconds=10", "what is allocated in that time, freed or not, as pprof"),
-    ("/api/v1/stages", "stages and queries as JSON"),
-    ("/api/v1/counters?seconds=10", "cycles, misses, faults and switches by stage and statement, as JSON"),
-    (
-        "/api/v1/queries?by=total_ns&limit=20",
-        "queries since the last reset, most of a column first; kind=, format=table",
-    ),
-    ("/api/v1/queries/reset", "by POST: from now on the queries above count from nothing"),
-    ("/api/v1/active", "what runs at this instant, as JSON"),
-    ("/api/v1/history?seconds=60", "what was active on average, by stage, query and state, as JSON"),
-    ("/api/v1/traces", "the latest traces, as JSON; with ?format=chrome for Perfetto"),
-    ("/api/v1/kept", "which profiles triggers had kept, and why, as JSON"),
-    (
-        "/api/v1/mode?stage=storage::*&mode=count",
-        "by POST: what is recorded of stages: span, time, count or off",
-    ),
-    (
-        "/api/v1/heap?lg_sample=17&focus=tenant:acme",
-        "by POST: how often the heap is sampled (or off), and of whom stacks are taken (or off, of all)",
-    ),
-    ("/api/v1/status", "what Stagelight does, uses and refused, as JSON"),
-];
+use super::params::{self, Parameters};
+use super::profiles::refuse;
+use super::{activity, counters, heap_switch, index, profiles, status, work};
 
-pub(super) fn router() -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(status::metrics))
-        .route("/debug/pprof/", get(index))
-        .route("/debug/pprof", get(index))
-        .route("/debug/pprof/profile", get(profiles::cpu))
-        .route("/debug/pprof/offcpu", get(profiles::off_cpu))
-        .route("/debug/pprof/wall", get(profiles::wall))
-        .route("/debug/pprof/block", get(profiles::block))
-        .route("/debug/pprof/mutex", get(profiles::mutex))
-        .route("/debug/pprof/kept", get(profiles::kept))
-        .route("/debug/pprof/heap", get(profiles::heap))
-        .route("/debug/pprof/allocs", get(profiles::allocs))
-        .route("/api/v1/stages", get(status::stages))
-        .route("/api/v1/counters", get(counters::counters))
-        .route("/api/v1/queries", get(activity::queries))
-        .route("/api/v1/queries/reset", post(activity::reset_queries))
-        .route("/api/v1/active", get(activity::active))
-        .route("/api/v1/history", get(activity::history))
-        .route("/api/v1/traces", get(activity::traces))
-        .route("/api/v1/kept", get(status::kept))
-        .route("/api/v1/mode", post(activity::mode))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/heap", post(heap_switch::switch))
-        .fallback(unknown)
+/// A path and the method that it answers to.
+pub(super) struct Route {
+    pub(super) path: &'static str,
+    pub(super) method: Method,
+    /// Reads a query string and gives what will answer, which does nothing yet; or the sentence that says what is wrong.
+    pub(super) answer: Box<Answering>,
 }
 
-async fn index() -> Html<String> {
-    let rows: String = PATHS
-        .iter()
-        .map(|(path, what)| format!("<tr><td><a href=\"{path}\">{path}</a></td><td>{what}</td></tr>\n"))
-        .collect();
-    Html(format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Stagelight</title>\n<style>\
-         body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }}\
-         td {{ padding: .2rem 2rem .2rem 0; vertical-align: top }} a {{ font-family: ui-monospace, monospace }}\
-         </style></head>\n<body><h1>Stagelight</h1>\n<p>Process {}.</p>\n<table>\n{rows}</table>\n\
-         <p><code>format=svg</code>, <code>icicle</code>, <code>top</code>, <code>folded</code>, <code>speedscope</code> \
-         or <code>firefox</code> instead of pprof; <code>by=</code> a label, or several, to root the stacks in; a label \
-         and its value, such as <code>tenant=acme</code>, for the samples of that alone; <code>lines=1</code> for \
-         lines and inlined functions; of the CPU <code>kernel=1</code> for functions of the kernel.</p></body></html>\n",
-        std::process::id()
-    ))
+type Answering = dyn Fn(&str) -> Result<Answer, String> + Send + Sync;
+
+/// What answers once it is polled.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// All of them.
+pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    vec![
+        look("/", &params::NONE, index::index),
+        look("/metrics", &params::NONE, status::metrics),
+        look("/debug/pprof", &params::NONE, index::index),
+        look("/debug/pprof/", &params::NONE, index::index),
+        get("/debug/pprof/profile", &params::CPU, profiles::cpu),
+        get("/debug/pprof/offcpu", &params::TIMED, profiles::off_cpu),
+        get("/debug/pprof/wall", &params::WALL, profiles::wall),
+        get("/debug/pprof/block", &params::TIMED, profiles::block),
+        get("/debug/pprof/mutex", &params::TIMED, profiles::mutex),
+        get("/debug/pprof/kept", &params::KEPT, profiles::kept),
+        get("/debug/pprof/heap", &params::TIMED, profiles::heap),
+        get("/debug/pprof/allocs", &params::TIMED, profiles::allocs),
+        look("/api/v1/stages", &params::NONE, status::stages),
+        get("/api/v1/counters", &params::FIGURES, counters::counters),
+        look("/api/v1/queries", &params::QUERIES, activity::queries),
+        change("/api/v1/queries/reset", &params::NONE, activity::reset_queries),
+        look("/api/v1/active", &params::NONE, activity::active),
+        look("/api/v1/history", &params::FIGURES, activity::history),
+        look("/api/v1/traces", &params::TRACES, activity::traces),
+        look("/api/v1/kept", &params::NONE, status::kept),
+        change("/api/v1/mode", &params::MODE, activity::mode),
+        look("/api/v1/status", &params::NONE, status::status),
+        change("/api/v1/heap", &params::HEAP, heap_switch::switch),
+    ]
+});
+
+/// What takes a profile, and so its time.
+fn get<P, F>(path: &'static str, takes: &'static Parameters<P>, answer: fn(P) -> F) -> Route
+where
+    P: Default + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let answer = move |query: &str| -> Result<Answer, String> { Ok(Box::pin(answer(takes.parse(query)?))) };
+    Route { path, method: Method::GET, answer: Box::new(answer) }
 }
 
-async fn unknown(uri: Uri) -> Response {
-    let path = stagelight::export::table::shorten(uri.path(), 80);
-    let list: String = PATHS.iter().map(|(path, what)| format!("  {path}\n      {what}\n")).collect();
-    (StatusCode::NOT_FOUND, format!("{path} is not here. There are:\n{list}")).into_response()
+/// What looks at figures that there are.
+fn look<P, R>(path: &'static str, takes: &'static Parameters<P>, answer: fn(P) -> R) -> Route
+where
+    P: Default + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    at_once(Method::GET, path, takes, answer)
+}
+
+/// What changes something.
+fn change<P, R>(path: &'static str, takes: &'static Parameters<P>, answer: fn(P) -> R) -> Route
+where
+    P: Default + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    at_once(Method::POST, path, takes, answer)
+}
+
+/// Runs beside the thread that serves all clients, for a look may wait for a lock or be long.
+fn at_once<P, R>(
+    method: Method,
+    path: &'static str,
+    takes: &'static Parameters<P>,
+    answer: fn(P) -> R,
+) -> Route
+where
+    P: Default + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    let answer = move |query: &str| -> Result<Answer, String> {
+        let params = takes.parse(query)?;
+        Ok(Box::pin(async move {
+            let answered = work::aside(move || answer(params).into_response()).await;
+            answered.unwrap_or_else(|error| refuse(&error))
+        }))
+    };
+    Route { path, method, answer: Box::new(answer) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::PATHS;
+    use super::*;
+
+    #[test]
+    fn whatever_is_shown_to_people_is_taken_and_nothing_is_hidden() {
+        for (shown, _) in PATHS {
+            let (path, query) = shown.split_once('?').unwrap_or((shown, ""));
+            let route = ROUTES.iter().find(|route| route.path == path);
+            let route = route.unwrap_or_else(|| panic!("{shown} is no path"));
+            assert!((route.answer)(query).is_ok(), "{shown}");
+        }
+        for route in ROUTES.iter().filter(|route| route.path != "/") {
+            assert!(PATHS.iter().any(|(shown, _)| shown.starts_with(route.path)), "{}", route.path);
+        }
+    }
 }

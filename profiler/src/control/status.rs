@@ -10,25 +10,21 @@ use serde_json::{Value, json};
 use stagelight::Snapshot;
 use stagelight::export::{json as stages_json, prometheus};
 
-use super::profiles::{blocking, refuse};
+use super::profiles::refuse;
 use crate::error::Error;
 
 /// `GET /metrics`
-pub(super) async fn metrics() -> Response {
-    // Live memory among them takes a look at the heap.
-    let written = blocking(|| {
-        let mut body = Vec::new();
-        crate::metrics::write_metrics(&mut body).map(|()| body)
-    });
-    let written = written.await.and_then(|body| body.map_err(|error| Error::Io("no metrics".into(), error)));
+pub(super) fn metrics((): ()) -> Response {
+    let mut body = Vec::new();
+    let written = crate::metrics::write_metrics(&mut body).map(|()| body);
     match written {
         Ok(body) => ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], body).into_response(),
-        Err(error) => refuse(&error),
+        Err(error) => refuse(&Error::Io("no metrics".into(), error)),
     }
 }
 
 /// `GET /api/v1/stages`
-pub(super) async fn stages() -> Json<Value> {
+pub(super) fn stages((): ()) -> Json<Value> {
     let snapshot = stagelight::snapshot();
     Json(json!({
         "stages": stages_json::stages(&snapshot),
@@ -40,7 +36,7 @@ pub(super) async fn stages() -> Json<Value> {
 }
 
 /// `GET /api/v1/status`
-pub(super) async fn status() -> Json<Value> {
+pub(super) fn status((): ()) -> Json<Value> {
     let totals = crate::cpu::totals();
     let rung = crate::cpu::chosen();
     let overhead = crate::overhead::overhead();
@@ -82,7 +78,7 @@ fn warnings(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// `GET /api/v1/kept`
-pub(super) async fn kept() -> Json<Value> {
+pub(super) fn kept((): ()) -> Json<Value> {
     let kept: Vec<Value> = crate::cpu::kept_profiles()
         .iter()
         .map(|kept| {

@@ -76,6 +76,7 @@ pub use counters::{
 };
 pub use off_cpu::{OffCpuBuilder, OffCpuSession, off_cpu};
 #[cfg(feature = "control")]
+pub(crate) use past::raw as raw_past;
 pub(crate) use past::status as past_status;
 pub use past::{KeptProfile, kept_profiles, past};
 #[cfg(feature = "control")]

@@ -145,7 +145,12 @@ impl KeptProfile {
     /// The profile, symbolized now.
     #[must_use]
     pub fn profile(&self) -> Profile {
-        self.profile.clone().named(Kind::Cpu, false)
+        self.named(false)
+    }
+
+    /// The same, on request with lines.
+    pub(crate) fn named(&self, lines: bool) -> Profile {
+        self.profile.clone().named(Kind::Cpu, lines)
     }
 }
 
