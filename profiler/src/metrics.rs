@@ -20,7 +20,7 @@ fn live_memory() -> text::Families {
     families.push(text::gauge(
         "stagelight_heap_samples",
         "Samples that the figures of live bytes rest on.",
-        live.samples as f64,
+        live.samples,
     ));
     families.push(text::gauge(
         "stagelight_heap_age_seconds",
@@ -44,15 +44,12 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
         text::counter(
             "stagelight_cpu_samples_total",
             "Samples that were kept, over all profiles of the CPU, of waits, by the wall clock and of counters.",
-            &[(&[], totals.kept as f64)],
+            &[(&[], totals.kept)],
         ),
         text::counter(
             "stagelight_cpu_samples_dropped_total",
             "CPU samples that were taken and not kept, by cause.",
-            &[
-                (&[("cause", "ring_full")], totals.ring_full as f64),
-                (&[("cause", "late_signal")], totals.late as f64),
-            ],
+            &[(&[("cause", "ring_full")], totals.ring_full), (&[("cause", "late_signal")], totals.late)],
         ),
         text::counter(
             "stagelight_sampling_seconds_total",
@@ -62,17 +59,17 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
         text::counter(
             "stagelight_lock_samples_total",
             "Waits for locks, and holds that made others wait, that were recorded, over all profiles of locks.",
-            &[(&[], locks.kept as f64)],
+            &[(&[], locks.kept)],
         ),
         text::counter(
             "stagelight_lock_samples_dropped_total",
             "Waits for locks, and holds that made others wait, that were not recorded, by cause.",
-            &[(&[("cause", "busy")], locks.busy as f64), (&[("cause", "nested")], locks.nested as f64)],
+            &[(&[("cause", "busy")], locks.busy), (&[("cause", "nested")], locks.nested)],
         ),
         text::gauge(
             "stagelight_sampling_memory_bytes",
             "Memory that sampling uses.",
-            crate::cpu::bytes() as f64,
+            crate::cpu::bytes() as u64,
         ),
         text::gauge(
             "stagelight_overhead_ratio",

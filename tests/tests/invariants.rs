@@ -100,10 +100,8 @@ fn the_sdk_pulls_in_few_crates_and_none_that_is_heavy() {
         crates.dedup();
         crates
     };
-    let light = crates("enabled");
-    assert!(light.len() <= 8, "{light:?}");
     let exporting = crates("enabled,prometheus");
-    assert!(exporting.len() <= 20, "{}: {exporting:?}", exporting.len());
+    assert!(exporting.len() <= 8, "{exporting:?}");
     for heavy in ["tokio", "hyper", "rustls", "openssl", "rusqlite", "axum"] {
         assert!(!exporting.iter().any(|name| name == heavy), "{heavy}");
     }
@@ -113,9 +111,9 @@ fn the_sdk_pulls_in_few_crates_and_none_that_is_heavy() {
 #[test]
 fn modules_keep_to_their_rooms() {
     let forbidden: [(&str, &[&str]); 11] = [
-        ("sdk/src/record", &["crate::collect", "crate::export", "crate::metrics", "prometheus::"]),
-        ("sdk/src/metrics", &["crate::collect", "crate::export", "prometheus::"]),
-        ("sdk/src/collect", &["crate::export", "prometheus::", "serde_json"]),
+        ("sdk/src/record", &["crate::collect", "crate::export", "crate::metrics"]),
+        ("sdk/src/metrics", &["crate::collect", "crate::export"]),
+        ("sdk/src/collect", &["crate::export", "serde_json"]),
         ("profiler/src/cpu", &["crate::heap", "crate::control", "crate::render"]),
         ("profiler/src/heap", &["perf_event", "crate::control", "crate::render"]),
         ("profiler/src/lock", &["crate::heap", "crate::control", "crate::render"]),

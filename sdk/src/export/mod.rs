@@ -7,6 +7,8 @@ use crate::collect::window::Window;
 
 #[cfg(feature = "json")]
 pub mod chrome;
+#[cfg(feature = "prometheus")]
+mod exposition;
 #[cfg(feature = "json")]
 pub mod json;
 #[cfg(feature = "prometheus")]

@@ -1,37 +1,41 @@
 //! The Prometheus text exposition format, 0.0.4: seconds and bytes, counters that end in `_total`.
 //!
-//! See <https://prometheus.io/docs/instrumenting/exposition_formats/>. The `prometheus` crate encodes;
-//! the data stays ours.
+//! See <https://prometheus.io/docs/instrumenting/exposition_formats/>. No name stands twice on a page, whatever others call
+//! their metrics: see [`metrics`](crate::metrics). Counts are written exactly.
 
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Encoder, TEXT_FORMAT, TextEncoder};
 use std::io;
 
+use super::exposition::{self, Labels, Value};
+pub use super::exposition::{Family, Number};
+use super::prometheus_metrics;
 use crate::collect::punctuality::collector_stats;
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
-use crate::export::prometheus_metrics;
+use crate::metrics::{MetricKind, registry};
 use crate::record::labels::LabelKind;
 
 /// The content type of the exposition.
-pub const CONTENT_TYPE: &str = TEXT_FORMAT;
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
 /// Borders of the histogram's buckets, as powers of four of nanoseconds: 256 ns to 69 s.
 /// Being powers of two, they fall on borders of our cells, so the bucket counts are exact.
 const BUCKET_POWERS: std::ops::RangeInclusive<u32> = 4..=18;
 
 /// More metric families for one exposition, from whoever else has figures to show.
-pub type Families = Vec<MetricFamily>;
+pub type Families = Vec<Family>;
 
-/// Writes a snapshot.
+/// Writes a snapshot. Of two families that would take the same name the later is left out, which counts as refused under
+/// `metric_kind` from the next exposition on.
 ///
 /// # Errors
 /// If writing fails.
 pub fn write(snapshot: &Snapshot, more: Families, out: &mut impl io::Write) -> io::Result<()> {
     let mut families = families(snapshot);
     families.extend(more);
-    // A family without a metric is an error to the encoder and nothing to a reader.
-    families.retain(|family| !family.get_metric().is_empty());
-    TextEncoder::new().encode(&families, out).map_err(io::Error::other)
+    let left_out = exposition::write(&families, out)?;
+    if left_out > 0 {
+        registry::refuse_exposed(left_out);
+    }
+    Ok(())
 }
 
 fn families(snapshot: &Snapshot) -> Families {
@@ -46,34 +50,30 @@ fn families(snapshot: &Snapshot) -> Families {
 }
 
 fn stage_families(stages: &[StageStats]) -> Families {
-    let counter = |name, help, value: fn(&StageStats) -> f64| {
-        family(
-            name,
-            help,
-            MetricType::COUNTER,
-            stages.iter().map(|stage| counter_metric(stage_labels(stage), value(stage))),
-        )
+    let counter = |name, help, value: fn(&StageStats) -> Number| {
+        let series = stages.iter().map(|stage| (stage_labels(stage), Value::Number(value(stage))));
+        Family::new(name, help, MetricKind::Counter, series)
     };
     vec![
-        counter("stagelight_stage_calls_total", "Finished calls of a stage.", |s| s.calls as f64),
+        counter("stagelight_stage_calls_total", "Finished calls of a stage.", |s| s.calls.into()),
         counter("stagelight_stage_errors_total", "Calls of a stage that returned an error.", |s| {
-            s.errors as f64
+            s.errors.into()
         }),
         counter(
             "stagelight_stage_self_seconds_total",
             "Time within a stage but in no stage below it.",
-            |s| seconds(s.self_ns),
+            |s| Number::Nanoseconds(s.self_ns),
         ),
         counter(
             "stagelight_stage_allocated_bytes_total",
             "Bytes allocated within a stage and the stages below it.",
-            |s| s.alloc_bytes as f64,
+            |s| s.alloc_bytes.into(),
         ),
-        family(
+        Family::new(
             "stagelight_stage_duration_seconds",
             "Time within a stage, the stages below it included: timed calls, each for those that it stands for.",
-            MetricType::HISTOGRAM,
-            stages.iter().map(duration_metric),
+            MetricKind::Histogram,
+            stages.iter().map(|stage| (stage_labels(stage), duration(stage))),
         ),
     ]
 }
@@ -84,18 +84,22 @@ fn label_families(kind: LabelKind, labels: &[LabelStats]) -> Families {
     if labels.iter().all(|label| label.value.is_empty()) {
         return Vec::new();
     }
-    let counter = |name: &str, help: &str, value: fn(&LabelStats) -> f64| {
-        let metrics = labels.iter().map(|label| counter_metric(vec![pair(kind, &label.value)], value(label)));
-        family(&format!("stagelight_{kind}_{name}"), help, MetricType::COUNTER, metrics)
+    let counter = |name: &str, help: &str, value: fn(&LabelStats) -> Number| {
+        let of =
+            |label: &LabelStats| (Labels::default().and(kind, &label.value), Value::Number(value(label)));
+        let name = format!("stagelight_{kind}_{name}");
+        Family::new(name, help, MetricKind::Counter, labels.iter().map(of))
     };
     vec![
-        counter("queries_total", &format!("Finished queries by {kind}."), |l| l.calls as f64),
+        counter("queries_total", &format!("Finished queries by {kind}."), |l| l.calls.into()),
         counter("query_errors_total", &format!("Queries that returned an error, by {kind}."), |l| {
-            l.errors as f64
+            l.errors.into()
         }),
-        counter("query_seconds_total", &format!("Time within queries, by {kind}."), |l| seconds(l.total_ns)),
+        counter("query_seconds_total", &format!("Time within queries, by {kind}."), |l| {
+            Number::Nanoseconds(l.total_ns)
+        }),
         counter("query_allocated_bytes_total", &format!("Bytes allocated within queries, by {kind}."), |l| {
-            l.alloc_bytes as f64
+            l.alloc_bytes.into()
         }),
     ]
 }
@@ -107,12 +111,12 @@ fn recorder_families(snapshot: &Snapshot) -> Families {
     let refused = recorder
         .refused
         .iter()
-        .map(|&(cause, count)| counter_metric(vec![pair("cause", cause)], count as f64));
+        .map(|&(cause, count)| (Labels::default().and("cause", cause), Value::Number(count.into())));
     vec![
-        family(
+        Family::new(
             "stagelight_refused_total",
             "What recording had to refuse or to merge, by cause.",
-            MetricType::COUNTER,
+            MetricKind::Counter,
             refused,
         ),
         gauge(
@@ -128,14 +132,14 @@ fn recorder_families(snapshot: &Snapshot) -> Families {
         gauge(
             "stagelight_governor_throttled",
             "Label sets of which not all queries are timed.",
-            governor.throttled as f64,
+            governor.throttled,
         ),
-        gauge("stagelight_threads", "Threads that record at present.", recorder.threads as f64),
-        gauge("stagelight_memory_bytes", "Memory that recording uses.", recorder.bytes as f64),
+        gauge("stagelight_threads", "Threads that record at present.", recorder.threads as u64),
+        gauge("stagelight_memory_bytes", "Memory that recording uses.", recorder.bytes as u64),
         counter(
             "stagelight_recording_seconds_total",
             "Estimated time spent recording: calls times the price of one, measured on this machine.",
-            &[(&[], overhead.recording.as_secs_f64())],
+            &[(&[], nanoseconds(overhead.recording))],
         ),
     ]
 }
@@ -146,12 +150,12 @@ fn collector_families() -> Families {
         counter(
             "stagelight_collector_looks_total",
             "Looks that the collector took at what is active and at windows' ends.",
-            &[(&[], collector.looks as f64)],
+            &[(&[], collector.looks)],
         ),
         counter(
             "stagelight_collector_overruns_total",
             "Looks that took longer than their period, exporters included.",
-            &[(&[], collector.overruns as f64)],
+            &[(&[], collector.overruns)],
         ),
         gauge(
             "stagelight_collector_late_seconds",
@@ -166,98 +170,54 @@ fn collector_families() -> Families {
         counter(
             "stagelight_collector_cpu_seconds_total",
             "CPU time of the collector's thread, exporters included.",
-            &[(&[], collector.cpu.as_secs_f64())],
+            &[(&[], nanoseconds(collector.cpu))],
         ),
     ]
 }
 
 /// A counter of the given series, each of labels and a value. By convention its name ends in `_total`.
 #[must_use]
-pub fn counter(name: &str, help: &str, series: &[(&[(&str, &str)], f64)]) -> MetricFamily {
+pub fn counter<N: Copy + Into<Number>>(name: &str, help: &str, series: &[(&[(&str, &str)], N)]) -> Family {
     let series = series.iter().map(|(labels, value)| {
-        counter_metric(labels.iter().map(|(name, value)| pair(name, value)).collect(), *value)
+        let labels = labels.iter().fold(Labels::default(), |labels, (name, value)| labels.and(name, value));
+        (labels, Value::Number((*value).into()))
     });
-    family(name, help, MetricType::COUNTER, series)
-}
-
-pub(super) fn family(
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    metrics: impl IntoIterator<Item = Metric>,
-) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics.into_iter().collect());
-    family
+    Family::new(name, help, MetricKind::Counter, series)
 }
 
 /// A family of one gauge without labels.
 #[must_use]
-pub fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
-    family(name, help, MetricType::GAUGE, [gauge_metric(Vec::new(), value)])
+pub fn gauge(name: &str, help: &str, value: impl Into<Number>) -> Family {
+    Family::new(name, help, MetricKind::Gauge, [(Labels::default(), Value::Number(value.into()))])
 }
 
 /// A family of gauges that differ in one label: its name and value, and what the gauge stands at.
 #[must_use]
-pub fn gauge_by<'a>(
+pub fn gauge_by<'a, N: Into<Number>>(
     name: &str,
     help: &str,
-    series: impl IntoIterator<Item = ((&'a str, &'a str), f64)>,
-) -> MetricFamily {
-    let series = series.into_iter().map(|((label, value), at)| gauge_metric(vec![pair(label, value)], at));
-    family(name, help, MetricType::GAUGE, series)
+    series: impl IntoIterator<Item = ((&'a str, &'a str), N)>,
+) -> Family {
+    let series = series
+        .into_iter()
+        .map(|((label, value), at)| (Labels::default().and(label, value), Value::Number(at.into())));
+    Family::new(name, help, MetricKind::Gauge, series)
 }
 
-fn gauge_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    let mut metric = Metric::from_label(labels);
-    metric.set_gauge(gauge);
-    metric
+fn nanoseconds(duration: std::time::Duration) -> Number {
+    Number::Nanoseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
-pub(super) fn counter_metric(labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(value);
-    let mut metric = Metric::from_label(labels);
-    metric.set_counter(counter);
-    metric
+fn stage_labels(stage: &StageStats) -> Labels {
+    Labels::default().and("component", stage.component).and("stage", stage.name)
 }
 
-/// A label. Control characters other than the line feed, which the format escapes, have no place in a text
-/// that people read and become the replacement character.
-pub(super) fn pair(name: &str, value: &str) -> LabelPair {
-    let readable = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
-    let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.chars().map(readable).collect());
-    pair
-}
-
-fn stage_labels(stage: &StageStats) -> Vec<LabelPair> {
-    vec![pair("component", stage.component), pair("stage", stage.name)]
-}
-
-fn duration_metric(stage: &StageStats) -> Metric {
-    let bucket = |power: u32| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(seconds(1 << power));
-        bucket.set_cumulative_count(stage.histogram.count_below_power(power));
-        bucket
-    };
-    let mut histogram = Histogram::default();
-    // Not the exact count, which has a counter of its own: a reader takes buckets that go back for a restart.
-    histogram.set_sample_count(stage.histogram.weight());
-    histogram.set_sample_sum(seconds(stage.total_ns));
-    histogram.set_bucket(BUCKET_POWERS.map(|half| bucket(2 * half)).collect());
-    let mut metric = Metric::from_label(stage_labels(stage));
-    metric.set_histogram(histogram);
-    metric
-}
-
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
+fn duration(stage: &StageStats) -> Value {
+    let bucket = |power: u32| (Number::Nanoseconds(1 << power), stage.histogram.count_below_power(power));
+    Value::Histogram {
+        buckets: BUCKET_POWERS.map(|half| bucket(2 * half)).collect(),
+        sum: Number::Nanoseconds(stage.total_ns),
+        // Not the exact count, which has a counter of its own: a reader takes buckets that go back for a restart.
+        count: stage.histogram.weight(),
+    }
 }

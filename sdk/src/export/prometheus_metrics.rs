@@ -1,79 +1,58 @@
 //! The user's metrics in the Prometheus format.
 
-use prometheus::proto::{Bucket, Gauge, Histogram, LabelPair, Metric, MetricType, Quantile, Summary};
-
-use super::prometheus::{counter_metric, pair};
+use super::exposition::{Family, Labels, Number, Value};
 use super::table::QUANTILES;
 use crate::metrics::{MetricFamily, MetricKind, MetricSeries, MetricValue, Quantities, Unit};
 
 /// The component comes first of the labels. Nanoseconds become seconds.
-pub(super) fn family(metric: &MetricFamily) -> prometheus::proto::MetricFamily {
-    let kind = match metric.kind {
-        MetricKind::Counter => MetricType::COUNTER,
-        MetricKind::Gauge => MetricType::GAUGE,
-        MetricKind::Histogram => MetricType::HISTOGRAM,
-        MetricKind::Summary => MetricType::SUMMARY,
-    };
-    let scale = if metric.unit == Unit::Nanoseconds { 1e9 } else { 1.0 };
-    let series = metric.series.iter().map(|series| match &series.value {
-        MetricValue::Count(count) => counter_metric(labels(series), *count as f64 / scale),
-        MetricValue::Level(level) => gauge(series, *level / scale),
-        MetricValue::Quantities(values) if metric.kind == MetricKind::Summary => {
-            summary(series, values, scale)
-        }
-        MetricValue::Quantities(values) => histogram(series, values, scale),
+pub(super) fn family(metric: &MetricFamily) -> Family {
+    let series = metric.series.iter().map(|series| {
+        let value = match &series.value {
+            MetricValue::Count(count) => Value::Number(whole(metric.unit, *count)),
+            MetricValue::Level(level) => Value::Number(float(metric.unit, *level)),
+            MetricValue::Quantities(values) if metric.kind == MetricKind::Summary => {
+                summary(metric.unit, values)
+            }
+            MetricValue::Quantities(values) => histogram(metric.unit, values),
+        };
+        (labels(series), value)
     });
-    super::prometheus::family(metric.name, metric.help, kind, series)
+    Family::new(metric.name, metric.help, metric.kind, series)
 }
 
-fn labels(series: &MetricSeries) -> Vec<LabelPair> {
-    let component = (!series.component.is_empty()).then(|| pair("component", series.component));
-    component.into_iter().chain(series.labels.iter().map(|(name, value)| pair(name, value))).collect()
+fn labels(series: &MetricSeries) -> Labels {
+    let mut labels = Labels::default();
+    if !series.component.is_empty() {
+        labels = labels.and("component", series.component);
+    }
+    series.labels.iter().fold(labels, |labels, (name, value)| labels.and(name, value))
 }
 
-fn gauge(series: &MetricSeries, level: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(level);
-    let mut metric = Metric::from_label(labels(series));
-    metric.set_gauge(gauge);
-    metric
+fn whole(unit: Unit, number: u64) -> Number {
+    if unit == Unit::Nanoseconds { Number::Nanoseconds(number) } else { Number::Whole(number) }
 }
 
-fn histogram(series: &MetricSeries, values: &Quantities, scale: f64) -> Metric {
-    let bucket = |(upper, count): (f64, u64)| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(upper / scale);
-        bucket.set_cumulative_count(count);
-        bucket
-    };
-    let mut histogram = Histogram::default();
-    histogram.set_sample_count(values.count());
-    histogram.set_sample_sum(values.sum() / scale);
-    histogram.set_bucket(values.buckets().into_iter().map(bucket).collect());
-    let mut metric = Metric::from_label(labels(series));
-    metric.set_histogram(histogram);
-    metric
+fn float(unit: Unit, number: f64) -> Number {
+    Number::Float(if unit == Unit::Nanoseconds { number / 1e9 } else { number })
 }
 
-fn summary(series: &MetricSeries, values: &Quantities, scale: f64) -> Metric {
-    let quantile = |(_, q)| {
-        let mut quantile = Quantile::default();
-        quantile.set_quantile(q);
-        quantile.set_value(values.quantile(q) / scale);
-        quantile
-    };
-    let mut summary = Summary::default();
-    summary.set_sample_count(values.count());
-    summary.set_sample_sum(values.sum() / scale);
-    summary.set_quantile(QUANTILES.into_iter().map(quantile).collect());
-    let mut metric = Metric::from_label(labels(series));
-    metric.set_summary(summary);
-    metric
+fn sum(unit: Unit, values: &Quantities) -> Number {
+    values.whole_sum().map_or_else(|| float(unit, values.sum()), |sum| whole(unit, sum))
+}
+
+fn histogram(unit: Unit, values: &Quantities) -> Value {
+    let buckets = values.buckets().into_iter().map(|(upper, count)| (float(unit, upper), count));
+    Value::Histogram { buckets: buckets.collect(), sum: sum(unit, values), count: values.count() }
+}
+
+fn summary(unit: Unit, values: &Quantities) -> Value {
+    let quantiles = QUANTILES.into_iter().map(|(_, q)| (q, float(unit, values.quantile(q))));
+    Value::Summary { quantiles: quantiles.collect(), sum: sum(unit, values), count: values.count() }
 }
 
 #[cfg(all(test, feature = "enabled"))]
 mod tests {
-    use crate::{CounterFamily, Distribution, Gauge, Summary, Unit};
+    use crate::{Counter, CounterFamily, Distribution, Gauge, Summary, Unit};
 
     #[test]
     fn all_kinds_are_written_with_their_component() {
@@ -103,6 +82,26 @@ mod tests {
             r#"export_seconds{quantile="0.999"} 2.147483648"#,
             "export_seconds_count 1",
             r#"stagelight_refused_total{cause="metric_kind"}"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn counts_beyond_what_a_float_holds_are_written_exactly() {
+        static ROWS: Counter = Counter::new("export_large_total", "");
+        static TIME: Counter = Counter::new("export_large_seconds_total", "").unit(Unit::Nanoseconds);
+        static SIZES: Distribution = Distribution::new("export_large_sizes", "");
+        ROWS.add((1 << 53) + 1);
+        TIME.add((1 << 53) + 1);
+        SIZES.record((1 << 53) + 1);
+        let mut text = Vec::new();
+        crate::export::prometheus::write(&crate::snapshot(), Vec::new(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        for line in [
+            "export_large_total 9007199254740993\n",
+            "export_large_seconds_total 9007199.254740993\n",
+            "export_large_sizes_sum 9007199254740993\n",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

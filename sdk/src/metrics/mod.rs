@@ -30,6 +30,9 @@
 //! - A metric registers itself at its first use, under a lock and with allocations; after that nothing locks or allocates.
 //! - Handles of one name, kind and unit are one metric. A handle of the same name and another kind or unit is refused:
 //!   it counts nothing, says so once on standard error, and is counted as refused under `metric_kind`.
+//! - So is a handle whose metric would be exposed under a name that another metric has already, in Prometheus' text format
+//!   or in OpenMetrics: `rows_count` beside a distribution `rows`, a gauge `rows` beside a counter `rows_total`. The first
+//!   that is used has the name. Some names are Stagelight's own: `stagelight_*` and three of `process_*`.
 //! - The component is a label of its own, so handles of one name and different components are series of one metric.
 //! - With the feature `enabled` off, handles do nothing.
 //! - No metric may be touched in a signal handler, and none for the first time within a global allocator.
@@ -43,6 +46,7 @@
 mod counter;
 mod descriptor;
 mod distribution;
+pub(crate) mod exposed;
 mod family;
 mod family_table;
 mod family_value;

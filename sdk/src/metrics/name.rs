@@ -39,7 +39,7 @@ const fn is_name(name: &str) -> bool {
     is_made_of(name.as_bytes(), true)
 }
 
-const fn is_reserved(name: &str) -> bool {
+pub(super) const fn is_reserved(name: &str) -> bool {
     starts_with(name.as_bytes(), RESERVED_PREFIX)
 }
 

@@ -16,7 +16,10 @@ pub struct Quantities {
     /// `OCTAVES * CELLS` counts, or none.
     cells: Vec<u64>,
     count: u64,
-    sum: f64,
+    /// Of whole numbers.
+    whole_sum: u64,
+    /// Of fractions.
+    fraction_sum: f64,
     max: f64,
     /// Cells are of fractions, not of whole numbers.
     fractions: bool,
@@ -25,7 +28,7 @@ pub struct Quantities {
 impl Quantities {
     pub(super) fn read(header: u32, fractions: bool, slabs: &[&Slab]) -> Self {
         let mut cells = Vec::new();
-        let (mut unplaced, mut sum, mut fraction_sum, mut max) = (0, 0_u64, 0.0, 0);
+        let (mut unplaced, mut whole_sum, mut fraction_sum, mut max) = (0, 0_u64, 0.0, 0);
         for slab in slabs {
             for octave in 0..OCTAVES {
                 let Some(counts) = slab.cells(header, octave) else { continue };
@@ -35,7 +38,7 @@ impl Quantities {
                 }
             }
             unplaced += slab.get(header + UNPLACED);
-            sum = sum.wrapping_add(slab.get(header + SUM));
+            whole_sum = whole_sum.wrapping_add(slab.get(header + SUM));
             fraction_sum += f64::from_bits(slab.get(header + SUM));
             max = max.max(slab.get(header + MAX));
         }
@@ -43,7 +46,8 @@ impl Quantities {
         Self {
             count: cells.iter().sum::<u64>() + unplaced,
             cells,
-            sum: if fractions { fraction_sum } else { sum as f64 },
+            whole_sum,
+            fraction_sum,
             max: max as f64 * step,
             fractions,
         }
@@ -58,7 +62,13 @@ impl Quantities {
     /// Their sum.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        self.sum
+        if self.fractions { self.fraction_sum } else { self.whole_sum as f64 }
+    }
+
+    /// The sum of whole numbers, exact.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn whole_sum(&self) -> Option<u64> {
+        (!self.fractions).then_some(self.whole_sum)
     }
 
     /// The largest; 0 if nothing was recorded.

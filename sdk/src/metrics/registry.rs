@@ -1,11 +1,12 @@
 //! The process's metrics by name, and where the words of each series stand: the slow path, taken at first touches.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::descriptor::{Shape, Unit};
+use super::exposed;
 use super::slab::{FIRST_METRIC, LINE_WORDS, NOWHERE, WORDS};
 use super::slabs;
 
@@ -33,12 +34,18 @@ struct Metric {
     series: BTreeMap<(&'static str, Labels<'static>), Series>,
     /// Series with labels, but for the ones that stand for all others.
     labelled: usize,
-    /// Whether it was said that a handle asks for another kind.
-    clash_told: bool,
 }
 
-/// What a name already stands for, if that was not said yet.
-type Clash = Option<(Shape, Unit)>;
+/// Why a handle is refused.
+enum Clash {
+    /// The metric is of that kind and unit.
+    Kind(Shape, Unit),
+    /// The metric would be exposed under a name that is another one's.
+    Name { name: String, owner: &'static str },
+}
+
+/// Refused metrics of which it is remembered that it was said.
+const MAX_TOLD: usize = 1024;
 
 #[derive(Clone, Copy)]
 struct Series {
@@ -50,6 +57,10 @@ struct Series {
 struct Registry {
     /// All names and labels are leaked: metrics live for ever, and their number has a bound.
     metrics: BTreeMap<&'static str, Metric>,
+    /// Which metric has a name in what is exposed.
+    exposed: BTreeMap<String, &'static str>,
+    /// Metrics of which it was said that a handle was refused.
+    told: BTreeSet<String>,
     next_word: usize,
     refused_kind: u64,
     refused_room: u64,
@@ -58,6 +69,8 @@ struct Registry {
 
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
     metrics: BTreeMap::new(),
+    exposed: BTreeMap::new(),
+    told: BTreeSet::new(),
     next_word: FIRST_METRIC as usize,
     refused_kind: 0,
     refused_room: 0,
@@ -74,7 +87,7 @@ pub(crate) fn hold() -> Box<dyn Any> {
 }
 
 /// Where the words of a series start: [`NOWHERE`] (counted) if there is no room, or if the name stands for another kind
-/// or unit, which is also said on standard error.
+/// or unit or is exposed by another metric, which is also said on standard error.
 pub(crate) fn place(spec: &Spec<'_>, labels: Labels<'_>) -> u32 {
     place_capped(spec, labels, usize::MAX).unwrap_or(NOWHERE)
 }
@@ -82,27 +95,33 @@ pub(crate) fn place(spec: &Spec<'_>, labels: Labels<'_>) -> u32 {
 /// The same for a metric of at most `cap` sets of labels. `None` past it.
 pub(crate) fn place_capped(spec: &Spec<'_>, labels: Labels<'_>, cap: usize) -> Option<u32> {
     slabs::heed_fork();
-    lock().place(spec, labels, Some(cap)).unwrap_or_else(|known| clash(spec, known))
+    // Without the lock, which whoever reads standard error may want.
+    let placed = lock().place(spec, labels, Some(cap));
+    placed.unwrap_or_else(|clash| refused_for(spec, clash))
 }
 
 /// The same for the series that stands for all sets past the cap. It needs no labels' values and does not count as one.
 pub(crate) fn place_other<'a>(spec: &Spec<'_>, names: impl Iterator<Item = &'a str>) -> u32 {
     let labels: Vec<_> = names.map(|name| (name, OTHER)).collect();
-    lock().place(spec, &labels, None).unwrap_or_else(|known| clash(spec, known)).unwrap_or(NOWHERE)
+    let placed = lock().place(spec, &labels, None);
+    placed.unwrap_or_else(|clash| refused_for(spec, clash)).unwrap_or(NOWHERE)
 }
 
-/// A handle that asks for another kind or unit than the name already has.
-fn clash(spec: &Spec<'_>, known: Clash) -> Option<u32> {
-    if let Some((shape, unit)) = known {
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(
-            std::io::stderr(),
-            "stagelight: the metric {} is a {shape:?} in {unit:?}; a handle that makes it a {:?} in {:?} counts nothing",
-            spec.name,
-            spec.shape,
-            spec.unit,
-        );
-    }
+/// A handle that is refused counts nowhere.
+fn refused_for(spec: &Spec<'_>, clash: Option<Clash>) -> Option<u32> {
+    let Spec { name, shape, unit, .. } = spec;
+    let why = match clash {
+        None => return Some(NOWHERE),
+        Some(Clash::Kind(known, known_unit)) => format!("{name} is a {known:?} in {known_unit:?} already"),
+        Some(Clash::Name { name, owner }) => {
+            format!("it would be exposed as {name}, which is {owner}'s; give one of them another name")
+        }
+    };
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "stagelight: a handle that makes {name} a {shape:?} in {unit:?} counts nothing: {why}"
+    );
     Some(NOWHERE)
 }
 
@@ -114,30 +133,32 @@ impl Metric {
             shape: spec.shape,
             series: BTreeMap::new(),
             labelled: 0,
-            clash_told: false,
         }
     }
 }
 
 impl Registry {
-    /// `None` if the cap on label sets is reached; an error holds what the name already stands for. Without a cap the
-    /// series is the one for sets past it.
+    /// `None` if the cap on label sets is reached; an error says why the handle is refused, if that was not said yet.
+    /// Without a cap the series is the one for sets past it.
     fn place(
         &mut self,
         spec: &Spec<'_>,
         labels: Labels<'_>,
         cap: Option<usize>,
-    ) -> Result<Option<u32>, Clash> {
+    ) -> Result<Option<u32>, Option<Clash>> {
         // In whatever order a handle names them.
         let mut labels = labels.to_vec();
         labels.sort_unstable();
         let labels = &*labels;
+        if let Some(clash) = self.clash(spec) {
+            self.refused_kind += 1;
+            let untold = !self.told.contains(spec.name) && self.told.len() < MAX_TOLD;
+            return Err(untold.then(|| {
+                self.told.insert(spec.name.to_owned());
+                clash
+            }));
+        }
         if let Some(metric) = self.metrics.get_mut(spec.name) {
-            if (metric.shape, metric.unit) != (spec.shape, spec.unit) {
-                self.refused_kind += 1;
-                let told = std::mem::replace(&mut metric.clash_told, true);
-                return Err((!told).then_some((metric.shape, metric.unit)));
-            }
             if let Some(series) = find(metric, spec.component, labels) {
                 return Ok(Some(series.word));
             }
@@ -154,7 +175,9 @@ impl Registry {
         }
         self.next_word = word + words;
         if !self.metrics.contains_key(spec.name) {
-            self.metrics.insert(leak(spec.name), Metric::new(spec));
+            let name = leak(spec.name);
+            self.metrics.insert(name, Metric::new(spec));
+            self.exposed.extend(exposed::names(name, spec.shape.kind()).into_iter().map(|own| (own, name)));
         }
         if let Some(metric) = self.metrics.get_mut(spec.name) {
             let overflow = cap.is_none();
@@ -164,6 +187,18 @@ impl Registry {
             metric.series.insert(key, Series { word: word as u32, overflow });
         }
         Ok(Some(word as u32))
+    }
+
+    /// What keeps a handle from its metric.
+    fn clash(&self, spec: &Spec<'_>) -> Option<Clash> {
+        if let Some(metric) = self.metrics.get(spec.name) {
+            let known = (metric.shape, metric.unit);
+            return (known != (spec.shape, spec.unit)).then_some(Clash::Kind(known.0, known.1));
+        }
+        exposed::names(spec.name, spec.shape.kind()).into_iter().find_map(|name| {
+            let owner = self.exposed.get(&name).copied().or_else(|| exposed::own(&name))?;
+            Some(Clash::Name { name, owner })
+        })
     }
 }
 
@@ -175,6 +210,12 @@ fn find<'a>(metric: &'a Metric, component: &'a str, labels: Labels<'a>) -> Optio
 
 fn leak(text: &str) -> &'static str {
     if text.is_empty() { "" } else { Box::leak(text.into()) }
+}
+
+/// Counts metrics that were left out of what is exposed, since others have their names.
+#[cfg(feature = "prometheus")]
+pub(crate) fn refuse_exposed(metrics: u64) {
+    lock().refused_kind += metrics;
 }
 
 /// Counts a name from elsewhere that had to be changed.
