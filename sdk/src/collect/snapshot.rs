@@ -60,20 +60,24 @@ pub struct StageStats {
     pub errors: u64,
     /// Calls that a panic ended.
     pub panics: u64,
-    /// Time within the stage, its children's included, in nanoseconds. Of an async stage: from its first poll to its end.
+    /// Time within the stage, its children's included, in nanoseconds. Of an async stage: from its first poll to its end. A
+    /// call within another call of the stage is part of that one and does not count again.
     pub total_ns: u64,
+    /// What such inner calls of a recursive stage took, in nanoseconds: [`total_ns`](Self::total_ns) leaves it out, the
+    /// histogram has it.
+    pub recursive_ns: u64,
     /// Time within the stage but in no stage below it, in nanoseconds. Of an async stage: while it was polled.
     pub self_ns: u64,
-    /// Of an async stage, time between polls, in nanoseconds.
+    /// Of an async stage, time between polls, in nanoseconds; without that of inner calls.
     pub awaiting_ns: u64,
     /// Of an async stage, times that it was polled.
     pub polls: u64,
     /// Of an async stage, calls that were dropped before they were done.
     pub cancelled: u64,
-    /// Bytes allocated within the stage, its children's included; rests on the timed calls, and is 0 where the allocator keeps
+    /// Bytes allocated within the stage, its children's included, inner calls counted once; rests on the timed calls, and is 0 where the allocator keeps
     /// no count.
     pub alloc_bytes: u64,
-    /// The distribution of the calls' total times.
+    /// The distribution of the calls' times, those of inner calls included.
     pub histogram: Histogram,
 }
 
@@ -181,15 +185,17 @@ impl LabelStats {
 }
 
 fn stages(blocks: &[&Block]) -> Vec<StageStats> {
-    let mut merged: BTreeMap<(&str, &str), (&stage::Stage, StageFigures)> = BTreeMap::new();
-    for (index, stage) in stage::registered().into_iter().enumerate() {
-        let (_, sum) =
-            merged.entry((stage.component, stage.name)).or_insert_with(|| (stage, StageFigures::default()));
+    let read = |(index, stage): (usize, &'static stage::Stage)| {
+        let mut sum = StageFigures::default();
         for block in blocks {
-            block.read_stage(index as u32 + 1, sum);
+            block.read_stage(index as u32 + 1, &mut sum);
         }
-    }
-    merged.into_values().map(|(stage, sum)| stats(stage, sum)).filter(|s| s.calls > 0).collect()
+        stats(stage, sum)
+    };
+    let all = stage::registered().into_iter().enumerate().map(read);
+    let mut stages: Vec<StageStats> = all.filter(|stage| stage.calls > 0).collect();
+    stages.sort_by_key(|stage| (stage.component, stage.name));
+    stages
 }
 
 fn stats(stage: &stage::Stage, sum: StageFigures) -> StageStats {
@@ -206,6 +212,7 @@ fn stats(stage: &stage::Stage, sum: StageFigures) -> StageStats {
         errors: sum.errors,
         panics: sum.panics,
         total_ns: sum.total_ns,
+        recursive_ns: sum.inner_ns,
         self_ns: sum.self_ns,
         awaiting_ns: sum.awaiting_ns,
         polls: sum.polls,

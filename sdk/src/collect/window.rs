@@ -59,6 +59,7 @@ fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
             stage.polls = stage.polls.saturating_sub(before.polls);
             stage.cancelled = stage.cancelled.saturating_sub(before.cancelled);
             stage.total_ns = stage.total_ns.saturating_sub(before.total_ns);
+            stage.recursive_ns = stage.recursive_ns.saturating_sub(before.recursive_ns);
             stage.self_ns = stage.self_ns.saturating_sub(before.self_ns);
             stage.alloc_bytes = stage.alloc_bytes.saturating_sub(before.alloc_bytes);
             stage.histogram = stage.histogram.since(&before.histogram);

@@ -15,7 +15,7 @@ use crate::export::table::QUANTILES;
 use crate::metrics::{MetricFamily, MetricSeries, MetricValue};
 use crate::record::labels::LabelKind;
 
-/// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `self_ns`, `p50_ns`,
+/// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `recursive_ns`, `self_ns`, `p50_ns`,
 /// `p95_ns`, `p99_ns`, `p999_ns`, `max_ns`, `alloc_bytes`, `file`, `line`.
 #[must_use]
 pub fn stages(snapshot: &Snapshot) -> Value {
@@ -32,6 +32,7 @@ fn stage(stage: &StageStats) -> Value {
         "errors": stage.errors,
         "panics": stage.panics,
         "total_ns": stage.total_ns,
+        "recursive_ns": stage.recursive_ns,
         "self_ns": stage.self_ns,
         "awaiting_ns": stage.awaiting_ns,
         "polls": stage.polls,

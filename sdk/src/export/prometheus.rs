@@ -216,7 +216,8 @@ fn duration(stage: &StageStats) -> Value {
     let bucket = |power: u32| (Number::Nanoseconds(1 << power), stage.histogram.count_below_power(power));
     Value::Histogram {
         buckets: BUCKET_POWERS.map(|half| bucket(2 * half)).collect(),
-        sum: Number::Nanoseconds(stage.total_ns),
+        // Of all that the buckets count.
+        sum: Number::Nanoseconds(stage.total_ns.wrapping_add(stage.recursive_ns)),
         // Not the exact count, which has a counter of its own: a reader takes buckets that go back for a restart.
         count: stage.histogram.weight(),
     }

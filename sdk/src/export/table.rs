@@ -75,7 +75,8 @@ pub fn shorten(text: &str, width: usize) -> String {
     short
 }
 
-/// The stages, the one with the most self time first.
+/// The stages, the one with the most self time first. A recursive stage's total is that of its outermost level; the
+/// quantiles are of all its calls.
 #[must_use]
 pub fn stages(snapshot: &Snapshot) -> String {
     let mut headings = vec!["stage", "calls", "err", "total", "self", "self%"];

@@ -9,8 +9,11 @@
 //!    from where it stood: counts only grow, and readers take differences.
 
 mod figures;
+mod nesting;
 
 pub(crate) use figures::{LabelFigures, StageFigures};
+pub(crate) use nesting::Nesting;
+use nesting::{Places, Recursion};
 
 use std::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, Ordering, compiler_fence};
 
@@ -100,6 +103,7 @@ pub(crate) struct Block {
     pub(crate) entered: Cell64,
     random: Cell64,
     path: [AtomicU32; PATH],
+    places: Places,
     /// Of the finished queries within the query that is running: their time, allocated bytes and stage calls.
     pub(crate) nested_ns: Cell64,
     pub(crate) nested_allocated: Cell64,
@@ -121,6 +125,7 @@ pub(crate) struct Block {
     stages: [StageCells; MAX_STAGES],
     label_cells: [[LabelCells; SETS_PER_CHUNK]; LABEL_CHUNKS],
     lines: Lines,
+    recursion: Recursion,
 }
 
 /// A finished call that was timed.
@@ -197,6 +202,7 @@ impl Block {
 
     /// The thread is in nothing.
     fn clear(&self) {
+        self.forget_deep();
         self.set_depth(0);
         self.set_labels(0);
         self.set_weight(0);
@@ -349,7 +355,7 @@ impl Block {
         }
     }
 
-    /// Owner only: counts one finished call of a stage that was timed.
+    /// Owner only: counts one finished call of a stage that was timed, and lies in no other one of the stage.
     #[inline(always)]
     pub(crate) fn record_stage(&self, stage: u32, failed: bool, allocated: u64, timing: Timing) {
         let cells = &self.stages[stage as usize % MAX_STAGES];

@@ -148,7 +148,11 @@ impl Stage {
         if registry.stages.is_empty() {
             registry.stages.push(&OTHER_STAGE);
         }
-        let number = if registry.stages.len() + 1 < MAX_STAGES {
+        let same = |known: &&Stage| (known.component, known.name) == (self.component, self.name);
+        let number = if let Some(index) = registry.stages.iter().position(same) {
+            registry.aliases.push(self);
+            index as u32 + 1
+        } else if registry.stages.len() + 1 < MAX_STAGES {
             registry.stages.push(self);
             registry.stages.len() as u32
         } else {
@@ -188,6 +192,8 @@ struct Registry {
     stages: Vec<&'static Stage>,
     /// The stages that share [`OTHER`].
     overflow: Vec<&'static Stage>,
+    /// Call sites that share the number of an earlier one with their component and name.
+    aliases: Vec<&'static Stage>,
     /// Patterns and modes, the latest last: it decides. They hold for stages that come later, too.
     rules: Vec<(String, Mode)>,
     off: bool,
@@ -203,7 +209,7 @@ impl Registry {
     }
 
     fn apply(&self) {
-        for stage in self.stages.iter().chain(&self.overflow) {
+        for stage in self.stages.iter().chain(&self.overflow).chain(&self.aliases) {
             let number = stage.state.load(Ordering::Relaxed) & NUMBER_MASK;
             stage.state.store(number | (self.mode_of(stage) as u32) << MODE_SHIFT, Ordering::Relaxed);
         }
@@ -249,8 +255,13 @@ pub fn set_mode(pattern: &str, mode: Mode) -> usize {
 
 static OTHER_STAGE: Stage = Stage::new("other", "stagelight", file!(), line!());
 
-static STAGES: Mutex<Registry> =
-    Mutex::new(Registry { stages: Vec::new(), overflow: Vec::new(), rules: Vec::new(), off: false });
+static STAGES: Mutex<Registry> = Mutex::new(Registry {
+    stages: Vec::new(),
+    overflow: Vec::new(),
+    aliases: Vec::new(),
+    rules: Vec::new(),
+    off: false,
+});
 
 /// Takes the lock, for as long as what it gives lives.
 pub(crate) fn hold() -> Box<dyn Any> {

@@ -103,8 +103,11 @@ impl Place {
         };
     }
 
-    /// Gives back the labels of a query that is not on the path any more.
-    fn give_labels_back(&self) {
+    /// Gives back what a span that is not on the path any more has put on the thread beside it.
+    fn give_rest_back(&self) {
+        if thread::holds(self.on.stage().block) {
+            self.on.stage().unnest();
+        }
         if let On::Query(query) = &self.on
             && thread::holds(query.stage.block)
             && query.stage.block.labels() == self.set
@@ -160,7 +163,7 @@ impl Stack {
         sums.stage.busy_ns += ns;
         sums.stage.end = end;
         if place.is_off() {
-            place.give_labels_back();
+            place.give_rest_back();
             self.0.remove(at);
         } else {
             place.left = Some(ns);
@@ -233,7 +236,7 @@ impl Stack {
             && let Some(ns) = place.left
             && (place.is_innermost() || place.is_off())
         {
-            place.give_labels_back();
+            place.give_rest_back();
             if place.is_innermost() {
                 let on = place.on.stage();
                 if on.timed {

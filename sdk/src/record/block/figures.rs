@@ -8,6 +8,8 @@ use super::{Block, COARSE, FINE, LabelCells, MAX_STAGES, SETS_PER_CHUNK};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageFigures {
     pub(crate) total_ns: u64,
+    /// Of calls within others of the stage, which the total leaves out.
+    pub(crate) inner_ns: u64,
     pub(crate) self_ns: u64,
     pub(crate) max_ns: u64,
     pub(crate) allocated: u64,
@@ -47,6 +49,7 @@ impl Block {
         sum.max_ns = sum.max_ns.max(cells.durations.max_ns());
         for (sum, cell) in [
             (&mut sum.total_ns, &cells.total_ns),
+            (&mut sum.inner_ns, &self.recursion.inner_ns[stage as usize % MAX_STAGES]),
             (&mut sum.self_ns, &cells.self_ns),
             (&mut sum.allocated, &cells.allocated),
             (&mut sum.errors, &cells.errors),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::record::block::{Block, Timing};
+use crate::record::block::{Block, Nesting, Timing};
 use crate::record::interner::NO_LABELS;
 use crate::record::spans;
 use crate::record::stage::{Call, Stage};
@@ -32,6 +32,8 @@ pub(crate) struct AsyncCall {
     /// What the root has decided: the exponent of what a timed call stands for, plus 1; 0 if none is timed. It holds for
     /// the stages below also if this one is not timed itself.
     rate: u8,
+    /// Whether another call of the stage was being polled when it was polled first.
+    inner: bool,
     state: State,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct OnThread {
     pub(crate) timed: bool,
     /// The path's depth before.
     pub(crate) depth: u32,
+    stage: u32,
+    nesting: Nesting,
     pub(crate) outer_child_ns: u64,
     allocated: u64,
     pub(crate) start: u64,
@@ -63,12 +67,20 @@ impl OnThread {
         block.push(depth, stage);
         let (mut outer_child_ns, mut start) = (0, 0);
         let allocated = block.allocated();
+        let mut nesting = Nesting::Outermost;
         if timed {
+            nesting = block.nest(depth, stage);
             outer_child_ns = block.child_ns.get();
             block.child_ns.set(0);
             start = block.ticks();
         }
-        Self { block, timed, depth, outer_child_ns, allocated, start }
+        Self { block, timed, depth, stage, nesting, outer_child_ns, allocated, start }
+    }
+
+    /// The thread is out of the stage, which it must have been in.
+    #[inline]
+    pub(crate) fn unnest(&self) {
+        self.block.unnest(self.nesting, self.stage);
     }
 
     /// Gives the thread back. It must still hold the block.
@@ -84,6 +96,7 @@ impl OnThread {
             block.child_ns.set(self.outer_child_ns.wrapping_add(ns));
         }
         polled.allocated = block.allocated().wrapping_sub(self.allocated);
+        self.unnest();
         block.set_depth(self.depth);
         polled
     }
@@ -105,7 +118,17 @@ impl Drop for Polling<'_> {
 
 impl AsyncCall {
     pub(crate) const fn new(stage: &'static Stage) -> Self {
-        Self { stage, start: 0, busy_ns: 0, own_ns: 0, allocated: 0, polls: 0, rate: 0, state: State::New }
+        Self {
+            stage,
+            start: 0,
+            busy_ns: 0,
+            own_ns: 0,
+            allocated: 0,
+            polls: 0,
+            rate: 0,
+            inner: false,
+            state: State::New,
+        }
     }
 
     /// What a timed call stands for; 0 if none is timed.
@@ -163,6 +186,7 @@ impl AsyncCall {
         let on = OnThread::new(block, call.stage, timed);
         if timed {
             self.start = on.start.max(1);
+            self.inner = on.nesting == Nesting::Inner;
         }
         on
     }
@@ -203,11 +227,17 @@ impl AsyncCall {
             let ns = block.to_ns(end.saturating_sub(self.start)).max(self.busy_ns);
             Timing { ns, own_ns: self.own_ns, weight: self.weight() }
         });
+        // What an inner level waits, the outermost one waits too.
+        let outermost = timing.filter(|_| !self.inner);
         let awaiting_ns =
-            timing.map_or(0, |timing| (timing.ns - self.busy_ns).wrapping_mul(u64::from(timing.weight)));
+            outermost.map_or(0, |timing| (timing.ns - self.busy_ns).wrapping_mul(u64::from(timing.weight)));
         match timing {
             Some(timing) => {
-                block.record_stage(stage, failed, self.allocated, timing);
+                if self.inner {
+                    block.record_nested(Nesting::Inner, stage, failed, self.allocated, timing);
+                } else {
+                    block.record_stage(stage, failed, self.allocated, timing);
+                }
                 // What ended before now is no part of the tree that a trace is: it is recorded late, at any depth.
                 if end.is_none() && self.stage.running().spans {
                     spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);

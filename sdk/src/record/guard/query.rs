@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::stage::{Entered, Frame};
+use super::stage::{Entered, Frame, Took};
 use crate::record::block::{Block, Query, Timing};
 use crate::record::interner::NO_LABELS;
 use crate::record::labels::Labels;
@@ -113,13 +113,13 @@ impl EnteredQuery {
     /// `frame` is the one that it was entered with.
     #[inline(always)]
     pub(crate) fn leave(self, block: &Block, stage: u32, frame: &QueryFrame, failed: bool) {
-        let timing = self.0.leave(block, stage, &frame.stage, failed);
+        let took = self.0.leave(block, stage, &frame.stage, failed);
         // SAFETY: `new` has written it.
         let begun = unsafe { frame.query.assume_init() };
         if self.0.0 & WHOLE != 0 {
             // SAFETY: what sets the flag has written it.
             let outer = unsafe { frame.outer.assume_init() };
-            return end_whole(block, begun, outer, timing, failed);
+            return end_whole(block, begun, outer, took, failed);
         }
         // An outermost query that is not timed: this is what most queries are under a governor.
         let allocated = block.allocated().wrapping_sub(begun.allocated);
@@ -171,17 +171,17 @@ fn begin_nested(block: &Block, labels: u32, frame: &mut QueryFrame) -> u64 {
 
 /// Ends a query that is timed or nested.
 #[inline(never)]
-fn end_whole(block: &Block, begun: Begun, outer: Outer, timing: Option<Timing>, failed: bool) {
+fn end_whole(block: &Block, begun: Begun, outer: Outer, took: Option<Took>, failed: bool) {
     let nested = Nested::get(block);
     let allocated = block.allocated().wrapping_sub(begun.allocated);
     let stages = block.entered.get().wrapping_sub(outer.entered);
-    let ns = timing.map_or(0, |timing| timing.ns);
+    let ns = took.map_or(0, |took| took.ns);
     let query = Query {
         failed,
         allocated: allocated.saturating_sub(nested.allocated),
         stages: stages.saturating_sub(nested.entered),
         rows: block.rows.get().wrapping_sub(outer.rows),
-        timing: timing.map(|t| Timing { own_ns: t.ns.saturating_sub(nested.ns), ..t }),
+        timing: took.map(|Took { ns, weight }| Timing { ns, own_ns: ns.saturating_sub(nested.ns), weight }),
     };
     block.record_query(begun.set, query);
     block.rows.set(outer.rows);

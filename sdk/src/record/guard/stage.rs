@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use crate::record::block::{Block, Timing};
+use crate::record::block::{Block, Nesting, Timing};
 use crate::record::interner::NO_LABELS;
 use crate::record::stage::{Call, Stage};
 use crate::record::{observer, rates, registry, spans, thread};
@@ -17,6 +17,7 @@ pub(super) struct Timed {
     outer_child_ns: u64,
     /// What the call stands for.
     weight: u32,
+    nesting: Nesting,
     /// Whether it is a span of its query's trace.
     spans: bool,
 }
@@ -38,6 +39,13 @@ impl Default for Frame {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What a timed call took, in nanoseconds, and what it stands for.
+#[derive(Clone, Copy)]
+pub(crate) struct Took {
+    pub(super) ns: u64,
+    pub(super) weight: u32,
 }
 
 /// A call that is under way: the depth of the path with it, and flags. 0 is no call.
@@ -71,7 +79,7 @@ impl Entered {
         }
         if call.timed && block.weight() != 0 {
             word |= TIMED;
-            start(block, frame, call);
+            start(block, depth, frame, call);
         }
         Self(word)
     }
@@ -99,18 +107,21 @@ impl Entered {
         self.is_timed().then(|| unsafe { frame.0.assume_init() })
     }
 
-    /// Leaves it; what was timed, if it was. `frame` is the one that it was entered with.
+    /// Leaves it; what it took and stands for, if it was timed. `frame` is the one that it was entered with.
     #[inline(always)]
-    pub(crate) fn leave(self, block: &Block, stage: u32, frame: &Frame, failed: bool) -> Option<Timing> {
-        let timing = match self.timed(frame) {
-            Some(timed) => Some(stop(block, self.depth(), stage, &timed, failed)),
+    pub(crate) fn leave(self, block: &Block, stage: u32, frame: &Frame, failed: bool) -> Option<Took> {
+        let took = match self.timed(frame) {
+            Some(timed) => {
+                let ns = stop(block, self.depth(), stage, &timed, failed);
+                Some(Took { ns, weight: timed.weight })
+            }
             None => {
                 block.count_stage(stage, failed);
                 None
             }
         };
         self.left(block, stage);
-        timing
+        took
     }
 
     /// The thread is out of it.
@@ -142,29 +153,35 @@ fn decide_outside(block: &Block) {
 /// What is only done for a timed call stands in functions of its own: beside reading the clock it costs nothing there, and
 /// in its caller it would take registers from the calls that are counted, and from the stage itself.
 #[inline(never)]
-fn start(block: &Block, frame: &mut Frame, call: Call) {
+fn start(block: &Block, depth: u32, frame: &mut Frame, call: Call) {
     observer::entered(call.stage);
     block.entered.add(1);
     let outer_child_ns = block.child_ns.get();
     block.child_ns.set(0);
     let (allocated, weight) = (block.allocated(), block.weight());
+    let nesting = block.nest(depth, call.stage);
     // Last, so that the stage's own time has as little of ours in it as can be.
-    frame.0.write(Timed { start: block.ticks(), allocated, outer_child_ns, weight, spans: call.spans });
+    let start = block.ticks();
+    frame.0.write(Timed { start, allocated, outer_child_ns, weight, nesting, spans: call.spans });
 }
 
 #[inline(never)]
-fn stop(block: &Block, depth: u32, stage: u32, timed: &Timed, failed: bool) -> Timing {
+fn stop(block: &Block, depth: u32, stage: u32, timed: &Timed, failed: bool) -> u64 {
     let ns = block.to_ns(block.ticks().saturating_sub(timed.start));
     let allocated = block.allocated().wrapping_sub(timed.allocated);
     let own_ns = ns.saturating_sub(block.child_ns.get());
     block.child_ns.set(timed.outer_child_ns.wrapping_add(ns));
     let timing = Timing { ns, own_ns, weight: timed.weight };
-    block.record_stage(stage, failed, allocated, timing);
+    if timed.nesting == Nesting::Outermost {
+        block.record_stage(stage, failed, allocated, timing);
+    } else {
+        block.record_nested(timed.nesting, stage, failed, allocated, timing);
+    }
     if timed.spans {
         spans::leave(block, depth, stage, failed, timed.start, timing, allocated);
     }
     observer::left(stage, failed);
-    timing
+    ns
 }
 
 /// Counts and times the stage that it was made for until it is dropped.
