@@ -41,11 +41,22 @@
 //! don't strip it.
 //!
 //! Each sample carries [labels](LABELS): its stage and all stages around it (`path`), the query's statement, tenant, user and
-//! database, its thread's name, and its query's trace, if that was kept. A sample that fell into the kernel ends in a frame
-//! `[kernel]` on top of the function that made the system call; where samples may not fall there, that time has a frame
-//! `[kernel, not permitted]` of its own, so that totals are the threads' CPU time all the same. With
-//! [`kernel_frames`](CpuBuilder::kernel_frames) the kernel's own functions stand on top of `[kernel]`, where the process may see them; the
-//! rung is `perf-sigtrap-kernel` then, whose events threads don't inherit.
+//! database, its thread's name, and its query's trace, if that was kept.
+//!
+//! How much of the time was the kernel's is what the kernel accounts of each thread, so that it
+//! agrees with the `utime` and `stime` of `/proc/self/stat`. That time has frames of its own:
+//!
+//! | frame | time in the kernel |
+//! | --- | --- |
+//! | `[kernel]` | within a system call, on top of the function that made it |
+//! | `[kernel, fault or interrupt]` | that no call asked for: page faults, interrupts |
+//! | `[kernel, not permitted]` | of rungs whose samples can't fall into the kernel |
+//!
+//! The second stands on top of the function that the thread's next sample found, mostly the one that
+//! touched the memory; the third stands alone, with that sample's labels. With
+//! [`kernel_frames`](CpuBuilder::kernel_frames) the kernel's own functions stand on top of
+//! `[kernel]`, those of page faults and interrupts too, where the process may see them; the rung is
+//! `perf-sigtrap-kernel` then, whose events threads don't inherit.
 //!
 //! A stack that does not reach its thread's start ends in a frame that says why: `[cut, too deep]` from 250 frames on, or
 //! `[cut, not unwound]` where no table led on.

@@ -31,7 +31,8 @@ const MAX_SUMS: usize = 1 << 17;
 /// What a session gathered.
 #[derive(Default)]
 pub(super) struct Gathered {
-    /// Whether samples can't fall into the kernel: what a sample weighs beyond what the trigger has seen is time there.
+    /// Whether samples can't fall into the kernel: of its part of a sample nothing is known then but
+    /// the labels.
     blind_to_kernel: bool,
     stacks: HashMap<Box<[u64]>, u32>,
     frames: usize,
@@ -97,12 +98,18 @@ impl Gathered {
     }
 
     fn add(&mut self, sample: &Sample) {
-        let stack = self.stack(&sample.frames[..sample.depth]);
-        let seen = if self.blind_to_kernel { sample.weight.min(sample.seen) } else { sample.weight };
-        self.sum(stack, sample.context, [sample.count as i64, seen as i64]);
-        if seen < sample.weight {
-            let kernel = self.stack(&[KERNEL_NOT_PERMITTED]);
-            self.sum(kernel, sample.context, [0, (sample.weight - seen) as i64]);
+        let frames = &sample.frames[..sample.depth];
+        let (own, kernel) = (&frames[sample.kernel_frames.min(frames.len())..], sample.kernel);
+        let within = if self.blind_to_kernel { &[KERNEL_NOT_PERMITTED][..] } else { frames };
+        let parts = [(own, sample.weight - kernel.min(sample.weight)), (within, kernel)];
+        // The sample itself counts where most of it is; one that weighs nothing is the thread's.
+        let most = usize::from(parts[1].1 > parts[0].1);
+        for (part, (frames, ns)) in parts.into_iter().enumerate() {
+            let count = if part == most { sample.count as i64 } else { 0 };
+            if count != 0 || ns != 0 {
+                let stack = self.stack(frames);
+                self.sum(stack, sample.context, [count, ns as i64]);
+            }
         }
         self.complete += u64::from(sample.complete);
     }
@@ -159,6 +166,7 @@ impl Gathered {
 mod tests {
     use super::*;
     use crate::cpu::ring::MAX_FRAMES as DEPTH;
+    use crate::profile::KERNEL;
 
     #[test]
     fn stacks_beyond_the_cap_keep_their_time_and_their_labels() {
@@ -168,7 +176,8 @@ mod tests {
             context: Context::of((1, 2)),
             count: 1,
             weight: 3,
-            seen: 3,
+            kernel: 0,
+            kernel_frames: 0,
             complete: true,
             depth: DEPTH,
             frames: [7; DEPTH],
@@ -188,25 +197,29 @@ mod tests {
     }
 
     #[test]
-    fn time_in_a_kernel_that_is_not_seen_has_a_frame_of_its_own() {
+    fn the_kernels_part_of_a_sample_has_frames_of_its_own() {
         let mut sample = Sample {
             context: Context::of((1, 2)),
             count: 1,
             weight: 30,
-            seen: 10,
+            kernel: 20,
+            kernel_frames: 1,
             complete: true,
-            depth: 1,
+            depth: 2,
             frames: [7; DEPTH],
         };
-        for (blind_to_kernel, expected) in
-            [(false, vec![(7, [2, 35])]), (true, vec![(7, [2, 15]), (u64::MAX, [0, 20])])]
-        {
+        sample.frames[0] = KERNEL;
+        for (blind_to_kernel, expected) in [
+            (false, vec![(vec![7], [1, 15]), (vec![KERNEL, 7], [1, 20])]),
+            (true, vec![(vec![7], [1, 15]), (vec![KERNEL_NOT_PERMITTED], [1, 20])]),
+        ] {
             let mut gathered = Gathered { blind_to_kernel, ..Gathered::default() };
-            (sample.weight, sample.seen) = (30, 10);
+            (sample.weight, sample.kernel) = (30, 20);
             gathered.add(&sample);
-            (sample.weight, sample.seen) = (5, 10);
+            (sample.weight, sample.kernel) = (5, 0);
             gathered.add(&sample);
-            let mut raw: Vec<_> = gathered.into_raw().iter().map(|raw| (raw.stack[0], raw.values)).collect();
+            let mut raw: Vec<_> =
+                gathered.into_raw().iter().map(|raw| (raw.stack.to_vec(), raw.values)).collect();
             raw.sort_unstable();
             assert_eq!(raw, expected);
         }

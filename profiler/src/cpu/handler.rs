@@ -13,10 +13,11 @@ use super::kernel_records;
 use super::ring::{MAX_FRAMES, Ring};
 use super::roll::{self, Note};
 use super::switches::Stand;
+use super::system_time::{Accounted, Balance};
 use crate::armed::Armed;
 use crate::clock;
 use crate::focus::Focus;
-use crate::profile::{Context, KERNEL, NOT_IN_FOCUS};
+use crate::profile::{Context, KERNEL, KERNEL_UNCALLED, NOT_IN_FOCUS};
 use crate::unwind::{End, Registers, thread_hint, walk};
 
 /// What the handlers of one session write to.
@@ -90,12 +91,20 @@ pub(super) static LATE: AtomicU64 = AtomicU64::new(0);
 pub(super) static HANDLER_NS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The session, the thread's CPU time at its last sample in it, and samples refused since. Constant and without a
-    /// destructor, so that a handler can read it at any time.
-    static LAST: Cell<(u64, u64, u64)> = const { Cell::new((0, 0, 0)) };
+    /// Constant and without a destructor, so that a handler can read it at any time.
+    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
 
     /// Whether the thread is taking a sample: for those who test that nothing allocates meanwhile.
     static SAMPLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where a thread stood at its last sample.
+#[derive(Clone, Copy)]
+struct Last {
+    session: u64,
+    /// Its CPU time.
+    cpu: u64,
+    balance: Balance,
 }
 
 /// Lets handlers write to the recorder.
@@ -122,8 +131,8 @@ pub(super) unsafe fn sample(weight: Weight, context: *const libc::c_void) {
     unsafe { sample_within(weight, None, context) };
 }
 
-/// Takes a sample of the calling thread, of which is known what the kernel was doing for it: its functions, innermost first, or
-/// none if it ran its own code.
+/// Takes a sample of the calling thread, of which is known what the kernel was doing for it as the
+/// sample fell due: its functions, innermost first, or none if it ran its own code.
 ///
 /// # Safety
 /// As for [`sample`].
@@ -166,54 +175,61 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, kernel: Option<&[u64]>, c
     // A thread's first sample counts nothing from before the session, even if it is of a signal that came late from the
     // one before, or of a thread that was found late.
     let elapsed = start.saturating_sub(recorder.started);
-    let last = LAST.get();
-    let (last, refused) = if last.0 == recorder.number { (Some(last.1), last.2) } else { (None, 0) };
-    // What it weighs, and as much of it as the trigger has seen.
+    let last = LAST.get().filter(|last| last.session == recorder.number);
     let period = recorder.what.period();
-    let ticks = period.saturating_mul(1 + refused);
     let (mut count, mut state, mut whole) = (1, 0, true);
-    let (weight, seen) = match (weight, last) {
+    let weight = match (weight, last) {
         (Weight::Given(given), _) => {
             (count, state, whole) = (given.count, given.state, given.walk);
-            (given.ns, u64::MAX)
+            given.ns
         }
-        (Weight::SinceLast, Some(last)) => (thread.saturating_sub(last), ticks),
-        // That the thread was found late is no time in the kernel.
+        (Weight::SinceLast, Some(last)) => thread.saturating_sub(last.cpu),
         (Weight::SinceLast, None) => {
             let used = match roll::own_note() {
                 Note::Of(start) => thread.saturating_sub(start),
                 Note::New => thread,
                 Note::Unknown => period.min(thread),
             };
-            (used.min(elapsed), u64::MAX)
+            used.min(elapsed)
         }
-        (Weight::Periods(periods), Some(_)) => (periods * period, u64::MAX),
+        (Weight::Periods(periods), Some(_)) => periods * period,
         (Weight::Periods(periods), None) => match roll::own_note() {
-            Note::Of(before) => (periods * period + before.min(elapsed), u64::MAX),
-            Note::New | Note::Unknown => (periods * period, u64::MAX),
+            Note::Of(before) => periods * period + before.min(elapsed),
+            Note::New | Note::Unknown => periods * period,
         },
     };
-    let on_cpu = matches!(recorder.what, What::Cpu { .. });
+    let mut balance = last.map(|last| last.balance).unwrap_or_default();
+    let (functions, within, kernel_ns) = if matches!(recorder.what, What::Cpu { .. }) {
+        let accounted = Accounted::own();
+        if last.is_none() {
+            balance = Balance::first(accounted, weight);
+        }
+        let (functions, within) = match kernel {
+            Some(functions) => (functions, !functions.is_empty()),
+            None => (&[][..], in_system_call(&registers)),
+        };
+        (functions, within, balance.draw(accounted, weight, period, within))
+    } else {
+        // Who waits is in the kernel in any case.
+        (&[][..], false, 0)
+    };
     // A sample whose walk found no cache is kept without a stack: its time and its labels are right.
     let kept = recorder.ring.push(|sample| {
         sample.context = context_now(recorder.number, whole);
         sample.context.state = state;
-        (sample.count, sample.weight, sample.seen) = (count, weight, seen);
-        // Who waits is in the kernel in any case.
-        let (functions, within) = match kernel {
-            Some(functions) => (functions, !functions.is_empty()),
-            None => (&[][..], on_cpu && in_system_call(&registers)),
-        };
-        let above = functions.len() + usize::from(within);
-        sample.frames[..functions.len()].copy_from_slice(functions);
-        if within {
-            sample.frames[functions.len()] = KERNEL;
+        (sample.count, sample.weight, sample.kernel) = (count, weight, kernel_ns);
+        sample.kernel_frames = 0;
+        if kernel_ns > 0 {
+            sample.frames[..functions.len()].copy_from_slice(functions);
+            sample.frames[functions.len()] = if within { KERNEL } else { KERNEL_UNCALLED };
+            sample.kernel_frames = functions.len() + 1;
         }
         if !recorder.in_focus(&sample.context) {
             sample.frames[0] = NOT_IN_FOCUS;
-            (sample.depth, sample.complete) = (1, false);
+            (sample.depth, sample.kernel_frames, sample.complete) = (1, 0, false);
             return;
         }
+        let above = sample.kernel_frames;
         let (depth, end) = match whole {
             true => walk(registers, thread_hint(), &mut sample.frames[above..]),
             false => (0, End::Full),
@@ -223,10 +239,14 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, kernel: Option<&[u64]>, c
     });
     if kept {
         KEPT.fetch_add(1, Ordering::Relaxed);
-        LAST.set((recorder.number, thread, 0));
+        LAST.set(Some(Last { session: recorder.number, cpu: thread, balance }));
     } else {
         RING_FULL.fetch_add(1, Ordering::Relaxed);
-        LAST.set((recorder.number, last.unwrap_or(thread.saturating_sub(period)), refused + 1));
+        if last.is_none() {
+            // What the next one weighs begins with this one's period.
+            let cpu = thread.saturating_sub(period);
+            LAST.set(Some(Last { session: recorder.number, cpu, balance }));
+        }
     }
     // A thread that lost its core meanwhile has not spent that time here.
     let spent = clock::monotonic_ns().saturating_sub(start).min(LONGEST_NS);

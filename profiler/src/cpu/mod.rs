@@ -61,6 +61,8 @@ mod sigtrap;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod switches;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod system_time;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tasks;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod thinning;
@@ -207,7 +209,7 @@ impl CpuBuilder {
 
     /// Has the functions of the kernel stand on top of those that called it or ran into it, by system calls, page faults and
     /// interrupts: `main;write;[kernel];ksys_write;vfs_write`. Without it the frame `[kernel]` stands for all that is done within
-    /// system calls, and what the kernel does else counts with the function that it interrupted.
+    /// system calls, and `[kernel, fault or interrupt]` for what the kernel does else.
     ///
     /// It takes the rung `perf-sigtrap`, and `CAP_PERFMON` or `kernel.perf_event_paranoid` at 1 or less; for names also
     /// `CAP_SYSLOG`, or that limit at 1 or less, and `kernel.kptr_restrict` at 0. Where that is refused, the profile is taken without

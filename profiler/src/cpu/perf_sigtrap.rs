@@ -8,6 +8,9 @@ use super::{roll, sigtrap, tasks};
 use crate::clock;
 use crate::error::Error;
 
+/// By which the signals of an event that sees user code alone are told from others.
+pub(super) const USER_MARK: u64 = 2;
+
 pub(super) struct PerfSigtrap {
     events: Events,
     user_only: bool,
@@ -16,7 +19,13 @@ pub(super) struct PerfSigtrap {
 impl PerfSigtrap {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         sigtrap::prepare(1)?;
-        let spec = |user_only| Spec { source: Source::CPU_CLOCK, period: period_ns, mark: 0, user_only };
+        let mark = |user_only| if user_only { USER_MARK } else { 0 };
+        let spec = |user_only| Spec {
+            source: Source::CPU_CLOCK,
+            period: period_ns,
+            mark: mark(user_only),
+            user_only,
+        };
         let failed = |error| Error::Io("perf_event_open".into(), error);
         // With the kernel's time if that is permitted: else samples fall on user code alone, and weigh what the
         // thread spent in the kernel as well.

@@ -12,8 +12,10 @@ pub(super) struct Sample {
     pub(super) count: u64,
     /// Nanoseconds that the sample stands for: of CPU time, of waiting or of wall clock.
     pub(super) weight: u64,
-    /// As much of it as the trigger has seen: a period, and one more for each sample that was refused before it.
-    pub(super) seen: u64,
+    /// How much of it was the kernel's.
+    pub(super) kernel: u64,
+    /// How many of the innermost frames are of that part alone.
+    pub(super) kernel_frames: usize,
     /// Whether the walk reached the thread's start.
     pub(super) complete: bool,
     pub(super) depth: usize,
@@ -28,7 +30,8 @@ pub(super) fn new(slots: usize) -> Ring {
         context: Context::default(),
         count: 0,
         weight: 0,
-        seen: 0,
+        kernel: 0,
+        kernel_frames: 0,
         complete: false,
         depth: 0,
         frames: [0; MAX_FRAMES],

@@ -28,8 +28,9 @@ extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     }
     if POLL_CODES.contains(&code) {
         // An event's. The descriptor is not compared: one that comes late, after its event was closed, must not meet the
-        // default action.
-        return sample(Weight::SinceLast);
+        // default action. It fired in the program's own code.
+        // SAFETY: as above.
+        return unsafe { handler::sample_within(Weight::SinceLast, Some(&[]), context) };
     }
     match queued {
         Queued::For(Purpose::Visit, value) => visit(value),

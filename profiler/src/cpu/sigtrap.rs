@@ -3,7 +3,7 @@
 use super::handler::{self, Weight};
 use super::perf_event::spare_descriptors;
 use super::signal::{self, Former};
-use super::{counting, kernel_ring, perf_kernel, switches, tasks};
+use super::{counting, kernel_ring, perf_kernel, perf_sigtrap, switches, tasks};
 use crate::error::Error;
 
 /// Comes back in the signal's information, by which our samples are told from other traps: for CPU samples as it is, for others
@@ -46,6 +46,10 @@ extern "C" fn on_trap(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     match mark.wrapping_sub(MARK) {
         // SAFETY: `context` is this handler's third argument.
         0 if code == TRAP_PERF => unsafe { handler::sample(Weight::SinceLast, context) },
+        // SAFETY: as above. Such an event fires in the program's own code alone.
+        perf_sigtrap::USER_MARK if code == TRAP_PERF => unsafe {
+            handler::sample_within(Weight::SinceLast, Some(&[]), context);
+        },
         // SAFETY: as above.
         switches::MARK if code == TRAP_PERF => unsafe { switches::on_switch(context) },
         // SAFETY: as above.

@@ -164,6 +164,9 @@ pub(crate) const KERNEL_NOT_PERMITTED: u64 = u64::MAX;
 /// The "address" of time in the kernel, within the system call that the next frame made.
 pub(crate) const KERNEL: u64 = u64::MAX - 1;
 
+/// The "address" of time that the kernel took without being called, by page faults and interrupts.
+pub(crate) const KERNEL_UNCALLED: u64 = u64::MAX - 5;
+
 /// The "address" of allocations that a focus leaves out.
 pub(crate) const NOT_IN_FOCUS: u64 = u64::MAX - 2;
 
@@ -175,6 +178,7 @@ impl Location {
             NOT_UNWOUND => frames = vec![Frame::named("[cut, not unwound]")],
             NOT_IN_FOCUS => frames = vec![Frame::named("[not in focus]")],
             KERNEL => frames = vec![Frame::named("[kernel]")],
+            KERNEL_UNCALLED => frames = vec![Frame::named("[kernel, fault or interrupt]")],
             _ => {}
         }
         let named = !frames.is_empty();
