@@ -42,9 +42,12 @@ impl Binary {
         })
     }
 
-    /// The frames at addresses in a mapping of this file, innermost first; none where nothing is known.
-    pub fn frames(&self, mapping: &Mapping, addresses: &[u64]) -> Vec<Vec<Frame>> {
-        let Some(segment) = self.segment(mapping) else { return vec![Vec::new(); addresses.len()] };
+    /// The frames at addresses in a mapping of this file, innermost first; none where nothing is known. With them, in
+    /// sentences, what can't be read.
+    pub fn frames(&self, mapping: &Mapping, addresses: &[u64]) -> (Vec<Vec<Frame>>, Vec<String>) {
+        let Some(segment) = self.segment(mapping) else {
+            return (vec![Vec::new(); addresses.len()], Vec::new());
+        };
         let in_pages = segment.address / PAGE * PAGE;
         let addresses: Vec<u64> = addresses
             .iter()

@@ -27,7 +27,7 @@ pub fn symbolize(profile: &mut Profile, binaries: &[Binary]) -> Result<String, S
             let mut locations: Vec<&mut Location> =
                 profile.location.iter_mut().filter(|location| location.mapping_id == mapping.id).collect();
             let addresses: Vec<u64> = locations.iter().map(|location| location.address).collect();
-            let frames = binary.frames(mapping, &addresses);
+            let (frames, unread) = binary.frames(mapping, &addresses);
             let (mut named, mut with_lines) = (0, 0);
             for (location, frames) in
                 locations.iter_mut().zip(&frames).filter(|(_, frames)| !frames.is_empty())
@@ -47,6 +47,9 @@ pub fn symbolize(profile: &mut Profile, binaries: &[Binary]) -> Result<String, S
                 names.text(mapping.filename),
                 addresses.len()
             );
+            for note in unread {
+                let _ = writeln!(report, "{note}");
+            }
         }
     }
     profile.function = names.functions;
@@ -73,7 +76,8 @@ struct Names {
     strings: Vec<String>,
     string_index: HashMap<String, i64>,
     functions: Vec<Function>,
-    function_index: HashMap<(i64, i64), u64>,
+    /// By name, linker's name and file.
+    function_index: HashMap<[i64; 3], u64>,
     next_function: u64,
 }
 
@@ -83,7 +87,7 @@ impl Names {
         Self {
             string_index: strings.iter().cloned().zip(0..).collect(),
             strings,
-            function_index: functions.iter().map(|f| ((f.name, f.filename), f.id)).collect(),
+            function_index: functions.iter().map(|f| ([f.name, f.system_name, f.filename], f.id)).collect(),
             next_function: functions.iter().map(|f| f.id).max().unwrap_or(0) + 1,
             functions,
         }
@@ -105,11 +109,12 @@ impl Names {
     }
 
     fn line(&mut self, frame: &Frame) -> Line {
-        let (name, filename) = (self.string(&frame.function), self.string(&frame.file));
-        let function_id = *self.function_index.entry((name, filename)).or_insert_with(|| {
+        let names = [&frame.function, &frame.system_name, &frame.file].map(|name| self.string(name));
+        let function_id = *self.function_index.entry(names).or_insert_with(|| {
+            let [name, system_name, filename] = names;
             let id = self.next_function;
             self.next_function += 1;
-            self.functions.push(Function { id, name, system_name: name, filename, start_line: 0 });
+            self.functions.push(Function { id, name, system_name, filename, start_line: 0 });
             id
         });
         Line { function_id, line: i64::from(frame.line), column: 0 }

@@ -46,7 +46,7 @@ const NAMES: &[&str] = &[
 /// Parts of the paths of files whose functions, where they were inlined into the program's, stand there too.
 const FILES: &[&str] = &["/library/alloc/src/alloc.rs", "/tikv-jemallocator-"];
 
-/// By the function that the address lies in: what was inlined into it has a bare name, and is the allocator's if it is.
+/// By the function that the address lies in: what was inlined into it is the allocator's if it is.
 fn is_allocators(location: &Location) -> bool {
     location.frames.last().is_some_and(|frame| {
         let name = frame.function.as_str();
@@ -54,13 +54,12 @@ fn is_allocators(location: &Location) -> bool {
     })
 }
 
-/// By the file, for the name is bare; but a program's own file has the name that the compiler gives its global allocator.
+/// By the file, for the name may be bare; but a program's own file has the name that the compiler gives its global allocator.
 fn is_inlined_allocators(frame: &Frame) -> bool {
     let own = file!().trim_end_matches("allocator_frames.rs");
     let file = frame.file.as_str();
-    frame.function.starts_with("__rust_")
-        || file.contains(own)
-        || FILES.iter().any(|part| file.contains(part))
+    let name = frame.function.rsplit("::").next().unwrap_or_default();
+    name.starts_with("__rust_") || file.contains(own) || FILES.iter().any(|part| file.contains(part))
 }
 
 /// Trims all stacks of a profile. A stack of nothing else keeps its outermost frame.
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     fn frame(function: &str, file: &str) -> Frame {
-        Frame { function: function.into(), file: file.into(), line: 1 }
+        Frame { file: file.into(), line: 1, ..Frame::named(function) }
     }
 
     #[test]
@@ -92,6 +91,7 @@ mod tests {
         let inlined = [
             frame("alloc", &format!("{crates}/tikv-jemallocator-0.7.0/src/lib.rs")),
             frame("__rust_alloc", "/home/service/src/main.rs"),
+            frame("__rustc::__rust_realloc", "/home/service/src/main.rs"),
             frame("alloc_impl", &format!("{std}/alloc.rs")),
             frame("alloc", &format!("{}any/sampler.rs", file!().trim_end_matches("allocator_frames.rs"))),
         ];

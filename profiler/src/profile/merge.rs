@@ -49,7 +49,16 @@ impl Profile {
             stage_functions: self.stage_functions.plus(&other.stage_functions),
             // The later one's say what the earlier one's do.
             warnings: if other.warnings.is_empty() { &self.warnings } else { &other.warnings }.clone(),
+            unnamed: self.unnamed_of_both(other),
         }
+    }
+}
+
+impl Profile {
+    fn unnamed_of_both(&self, other: &Profile) -> Vec<String> {
+        let mut both = self.unnamed.clone();
+        both.extend(other.unnamed.iter().filter(|note| !self.unnamed.contains(note)).cloned());
+        both
     }
 }
 

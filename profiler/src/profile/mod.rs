@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::symbolize::{self, Frame, Mapping, Symbols};
+use crate::symbolize::{self, Frame, Mapping, Symbolized, Symbols};
 use crate::unwind::{NOT_UNWOUND, TOO_DEEP};
 
 mod context;
@@ -142,6 +142,8 @@ pub struct Profile {
     pub(crate) stage_functions: StageFunctions,
     /// What makes its labels say less than they seem to, in sentences.
     pub(crate) warnings: Vec<String>,
+    /// Which names and lines could not be had, and why, in sentences.
+    pub(crate) unnamed: Vec<String>,
 }
 
 /// A place in the code, or a label that stands at the root of stacks.
@@ -239,7 +241,7 @@ impl Profile {
         addresses.extend(&sampled);
         addresses.sort_unstable();
         addresses.dedup();
-        let symbols = symbolize::symbolize(&addresses, lines);
+        let Symbolized { symbols, notes: unnamed } = symbolize::symbolize(&addresses, lines);
         let mut index: HashMap<u64, u32> = HashMap::new();
         let (mut locations, mut stage_functions) = (Vec::new(), StageFunctions::default());
         for (address, symbols) in addresses.into_iter().zip(symbols) {
@@ -261,7 +263,7 @@ impl Profile {
         let held = held.map(|held| held.into_iter().map(sample).collect());
         let (roots, filters) = Default::default();
         let warnings = stagelight::label_fallbacks().iter().map(ToString::to_string).collect();
-        Self { kind, locations, samples, held, stats, roots, filters, stage_functions, warnings }
+        Self { kind, locations, samples, held, stats, roots, filters, stage_functions, warnings, unnamed }
     }
 
     /// The samples of what it measures, and those of what is held beside it.
@@ -302,7 +304,7 @@ pub(crate) mod tests {
     /// has no name.
     pub(crate) fn sample_profile() -> Profile {
         let frame =
-            |function: &str, file: &str, line| Frame { function: function.into(), file: file.into(), line };
+            |function: &str, file: &str, line| Frame { file: file.into(), line, ..Frame::named(function) };
         let mapping = |start, name: &str, build_id: &str| {
             Arc::new(Mapping {
                 range: start..start + 0x9000,
@@ -348,10 +350,10 @@ pub(crate) mod tests {
             duration: Duration::from_secs(1),
             period: 1_000_000,
         };
-        let (roots, filters, stage_functions) = Default::default();
+        let (roots, filters, stage_functions, unnamed) = Default::default();
         let warnings = vec!["3 of 4 queries count as user `other`".to_owned()];
-        let kind = Kind::Cpu;
-        Profile { kind, locations, samples, held: None, stats, roots, filters, stage_functions, warnings }
+        let (kind, held) = (Kind::Cpu, None);
+        Profile { kind, locations, samples, held, stats, roots, filters, stage_functions, warnings, unnamed }
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::Mapping;
 use crate::loaded::{self, Object};
 
+/// The kernel's page of code in each process, in the place of a file, as perf and pprof call it.
+pub(super) const VDSO: &str = "[vdso]";
+
 /// All code that is loaded now, the program's first.
 pub(crate) fn mappings() -> Vec<Arc<Mapping>> {
     const PAGE: u64 = 4096;
@@ -14,6 +17,7 @@ pub(crate) fn mappings() -> Vec<Arc<Mapping>> {
             name if name.is_empty() => {
                 std::env::current_exe().unwrap_or_default().to_string_lossy().into_owned()
             }
+            name if name.starts_with("linux-vdso.so") => VDSO.into(),
             name => name,
         };
         let build_id = build_id(object);

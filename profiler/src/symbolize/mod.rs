@@ -1,19 +1,29 @@
-//! Addresses to names and lines. Runs on the thread that asks for the profile, never on a sampled one, and keeps
-//! nothing afterwards.
+//! Addresses to names and lines. Runs on the thread that asks for the profile, never on a sampled
+//! one, and keeps nothing afterwards.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
-
-#[cfg(target_os = "linux")]
 mod debug_files;
+mod debug_info;
+mod debug_sections;
+mod demangle;
 #[cfg(target_os = "linux")]
 mod kernel;
 #[cfg(target_os = "linux")]
 mod mappings;
+mod module_path;
+mod object_file;
+mod object_frames;
+mod plt;
+#[cfg(target_os = "linux")]
+mod process;
+mod split_units;
+mod symbol_table;
+
+use object_file::ObjectFile;
+use object_frames::Missing;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use kernel::{KERNEL_CODE, hidden as kernel_names_hidden};
@@ -23,6 +33,8 @@ pub(crate) use kernel::{KERNEL_CODE, hidden as kernel_names_hidden};
 pub struct Frame {
     /// Its name, demangled.
     pub function: String,
+    /// What the linker calls it; empty if that is not known or the same.
+    pub system_name: String,
     /// Empty if unknown.
     pub file: String,
     /// 0 if unknown.
@@ -31,7 +43,7 @@ pub struct Frame {
 
 impl Frame {
     pub(crate) fn named(function: impl Into<String>) -> Self {
-        Frame { function: function.into(), file: String::new(), line: 0 }
+        Frame { function: function.into(), system_name: String::new(), file: String::new(), line: 0 }
     }
 }
 
@@ -64,158 +76,70 @@ impl Mapping {
 pub(crate) struct Symbols {
     /// The object that it lies in.
     pub(crate) mapping: Option<Arc<Mapping>>,
-    /// The functions, innermost first: those that were inlined, then the one that they were inlined into. None if it has
-    /// no name.
+    /// The functions, innermost first: those that were inlined, then the one that they were inlined
+    /// into. None if it has no name.
     pub(crate) frames: Vec<Frame>,
 }
 
-/// The functions at each address of this process and, after those, of the kernel.
+/// What is known of each of several addresses, and what could not be had.
+#[derive(Default)]
+pub(crate) struct Symbolized {
+    pub(crate) symbols: Vec<Symbols>,
+    /// Which names and lines are missing, and why, in sentences.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The functions at each address of this process and, after those, of the kernel. Addresses are
+/// sorted.
 ///
-/// Names come from the symbol table, which stock release builds keep and which has them with their paths. With `lines` the
-/// debug information is read as well, where there is any: it adds files, lines and inlined functions, whose names it
-/// has bare, and takes twice as long.
+/// Names come from the symbol table, which stock release builds keep and which has them with their
+/// paths. With `lines` the debug information is read as well, where there is any: it adds files,
+/// lines and inlined functions, and takes twice as long.
 #[cfg(target_os = "linux")]
-pub(crate) fn symbolize(addresses: &[u64], lines: bool) -> Vec<Symbols> {
+pub(crate) fn symbolize(addresses: &[u64], lines: bool) -> Symbolized {
     use kernel::KERNEL_CODE;
 
     let [start, end] = [KERNEL_CODE.start, KERNEL_CODE.end]
         .map(|bound| addresses.partition_point(|&address| address < bound));
-    let mut all = of_process(&addresses[..start], lines);
+    let mut all = process::symbolize(&addresses[..start], lines);
     if start < end {
         let mapping = kernel::mapping();
-        all.extend(kernel::names(&addresses[start..end]).into_iter().map(|name| Symbols {
+        all.symbols.extend(kernel::names(&addresses[start..end]).into_iter().map(|name| Symbols {
             mapping: Some(Arc::clone(&mapping)),
             frames: name.into_iter().map(Frame::named).collect(),
         }));
     }
     // What stands for something else.
-    all.extend(addresses[end..].iter().map(|_| Symbols::default()));
+    all.symbols.extend(addresses[end..].iter().map(|_| Symbols::default()));
     all
 }
 
-#[cfg(target_os = "linux")]
-fn of_process(addresses: &[u64], lines: bool) -> Vec<Symbols> {
-    use blazesym::Pid;
-    use blazesym::symbolize::source::Process;
-
-    let source = |debug_syms| {
-        let mut process = Process::new(Pid::Slf);
-        // The files by their names: the kernel's own links to them need a privilege.
-        process.map_files = false;
-        process.perf_map = false;
-        process.debug_syms = debug_syms;
-        Source::Process(process)
-    };
-    let mappings = mappings::mappings();
-    let symbols = |(frames, address): (Vec<Frame>, &u64)| Symbols {
-        mapping: mappings.iter().find(|mapping| mapping.range.contains(address)).cloned(),
-        frames,
-    };
-    let kind: AddressKind = |all| Input::AbsAddr(all);
-    let frames = if lines {
-        look_up([source(false), source(true)], kind, addresses)
-    } else {
-        names(source, kind, addresses, &mappings)
-    };
-    frames.into_iter().zip(addresses).map(symbols).collect()
-}
-
-/// The functions, with lines and inlined ones, at each address of an executable, a library or a file of its debug
-/// information. Innermost first; none where nothing is known.
+/// The functions, with lines and inlined ones, at each address of an executable, a library or a
+/// file of its debug information. Innermost first; none where nothing is known. With them, in
+/// sentences, what can't be read.
 #[must_use]
-pub fn in_file(file: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
-    let source = |debug_syms| {
-        let mut elf = Elf::new(file);
-        elf.debug_syms = debug_syms;
-        Source::Elf(elf)
+pub fn in_file(file: &Path, addresses: &[u64]) -> (Vec<Vec<Frame>>, Vec<String>) {
+    let file = match ObjectFile::open(file) {
+        Ok(file) => file,
+        Err(error) => return (vec![Vec::new(); addresses.len()], vec![error]),
     };
-    look_up([source(false), source(true)], |all| Input::VirtOffset(all), addresses)
-}
-
-/// One kind of address.
-type AddressKind = for<'a> fn(&'a [u64]) -> Input<&'a [u64]>;
-
-/// The name at each address: by the symbol table, or else that of a file of its own, or, of an object of which nothing is named so,
-/// by its debug information.
-#[cfg(target_os = "linux")]
-fn names(
-    source: impl Fn(bool) -> Source<'static>,
-    kind: AddressKind,
-    addresses: &[u64],
-    mappings: &[Arc<Mapping>],
-) -> Vec<Vec<Frame>> {
-    // Made anew each time, so that the memory of the parsed symbols is given back.
-    let symbolizer = || Symbolizer::builder().enable_inlined_fns(false).build();
-    let named = |symbol: Option<Sym<'_>>| -> Vec<Frame> {
-        symbol.map(|symbol| Frame::named(&*symbol.name)).into_iter().collect()
-    };
-    let table = symbolizer();
-    let by_table = resolve(&table, &source(false), kind, addresses);
-    let mut frames: Vec<Vec<Frame>> = by_table.into_iter().map(named).collect();
-    drop(table);
-    debug_files::complete(&mut frames, addresses, mappings);
-    let is_nameless = |mapping: &Arc<Mapping>| {
-        let mut within = frames.iter().zip(addresses).filter(|(_, address)| mapping.range.contains(address));
-        within.all(|(frames, _)| frames.is_empty())
-    };
-    let nameless: Vec<&Arc<Mapping>> = mappings.iter().filter(|mapping| is_nameless(mapping)).collect();
-    let wanted = |index: &usize| nameless.iter().any(|mapping| mapping.range.contains(&addresses[*index]));
-    let wanted: Vec<usize> = (0..addresses.len()).filter(wanted).collect();
-    let rest: Vec<u64> = wanted.iter().map(|&index| addresses[index]).collect();
-    if !rest.is_empty() {
-        let debug = symbolizer();
-        for (symbol, index) in resolve(&debug, &source(true), kind, &rest).into_iter().zip(wanted) {
-            frames[index] = named(symbol);
-        }
+    let mut order: Vec<usize> = (0..addresses.len()).collect();
+    order.sort_by_key(|&index| addresses[index]);
+    let sorted: Vec<u64> = order.iter().map(|&index| addresses[index]).collect();
+    let mut missing = Missing::default();
+    let mut frames = vec![Vec::new(); addresses.len()];
+    let found = object_frames::frames(&file, &sorted, true, &mut missing);
+    for (found, index) in found.into_iter().zip(order) {
+        frames[index] = found;
     }
-    frames
-}
-
-/// The frames at each address by two sources: the symbol table alone, and with the debug information.
-fn look_up([table, debug]: [Source<'_>; 2], kind: AddressKind, addresses: &[u64]) -> Vec<Vec<Frame>> {
-    let symbolizer = Symbolizer::builder().enable_inlined_fns(true).build();
-    let names = resolve(&symbolizer, &table, kind, addresses);
-    let details = resolve(&symbolizer, &debug, kind, addresses);
-    names.iter().zip(&details).map(|(name, detail)| frames(name.as_ref(), detail.as_ref())).collect()
-}
-
-/// All addresses at once, or, as one object that can't be read fails them all, each by itself.
-fn resolve<'a>(
-    symbolizer: &'a Symbolizer,
-    source: &Source<'_>,
-    kind: AddressKind,
-    addresses: &[u64],
-) -> Vec<Option<Sym<'a>>> {
-    if let Ok(symbols) = symbolizer.symbolize(source, kind(addresses)) {
-        return symbols.into_iter().map(Symbolized::into_sym).collect();
-    }
-    let one = |address: &u64| {
-        let symbols = symbolizer.symbolize(source, kind(std::slice::from_ref(address))).ok()?;
-        symbols.into_iter().next()?.into_sym()
-    };
-    addresses.iter().map(one).collect()
-}
-
-/// The frames that a symbol table's entry and the debug information make together.
-fn frames(name: Option<&Sym<'_>>, detail: Option<&Sym<'_>>) -> Vec<Frame> {
-    let frame = |function: &str, code: Option<&CodeInfo<'_>>| Frame {
-        function: function.to_owned(),
-        file: code.map(|code| code.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
-        line: code.and_then(|code| code.line).unwrap_or(0),
-    };
-    let Some(symbol) = name.or(detail) else { return Vec::new() };
-    let Some(detail) = detail else { return vec![Frame::named(&*symbol.name)] };
-    let inlined = detail.inlined.iter().rev();
-    let mut frames: Vec<Frame> =
-        inlined.map(|inlined| frame(&inlined.name, inlined.code_info.as_ref())).collect();
-    frames.push(frame(&symbol.name, detail.code_info.as_deref()));
-    frames
+    (frames, missing.notes())
 }
 
 /// Nothing is sampled elsewhere.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn symbolize(addresses: &[u64], _lines: bool) -> Vec<Symbols> {
-    addresses.iter().map(|_| Symbols::default()).collect()
+pub(crate) fn symbolize(addresses: &[u64], _lines: bool) -> Symbolized {
+    let symbols = addresses.iter().map(|_| Symbols::default()).collect();
+    Symbolized { symbols, notes: Vec::new() }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -235,10 +159,35 @@ mod tests {
         inlined()
     }
 
+    /// Assembles a text and links it to an object that others can load.
+    pub(super) fn link(object: &Path, source: &str, options: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("text.s");
+        std::fs::write(&text, source).unwrap();
+        let mut linker = std::process::Command::new("cc");
+        linker.args(["-shared", "-nostdlib", "-o"]).arg(object).arg(&text).args(options);
+        assert!(linker.status().unwrap().success(), "{linker:?}");
+    }
+
+    /// The same, opened.
+    pub(super) fn linked(source: &str, options: &[&str]) -> ObjectFile {
+        let folder = tempfile::tempdir().unwrap();
+        let object = folder.path().join("object.so");
+        link(&object, source, options);
+        // The mapping keeps it.
+        ObjectFile::open(&object).unwrap()
+    }
+
     #[test]
     fn names_are_demangled_with_their_paths_and_the_unknown_has_none() {
-        let symbols = symbolize(&[a_function_to_find as *const () as u64, 0x10], false);
-        assert_eq!(symbols[0].frames, [Frame::named(concat!(module_path!(), "::a_function_to_find"))]);
+        let mut addresses = [a_function_to_find as *const () as u64, 0x10];
+        addresses.sort_unstable();
+        let mut symbols = symbolize(&addresses, false).symbols;
+        symbols.reverse();
+        let [frame] = &symbols[0].frames[..] else { panic!("{:?}", symbols[0].frames) };
+        assert_eq!(frame.function, concat!(module_path!(), "::a_function_to_find"));
+        assert!(frame.system_name.starts_with("_") && frame.system_name.contains("a_function_to_find"));
+        assert_eq!((frame.file.as_str(), frame.line), ("", 0));
         let own = std::env::current_exe().unwrap();
         assert_eq!(symbols[0].mapping.as_ref().unwrap().path, own.to_str().unwrap());
         assert!(symbols[1].frames.is_empty() && symbols[1].mapping.is_none());
@@ -247,9 +196,10 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn with_lines_the_inlined_stand_within_what_they_were_inlined_into() {
-        let frames = symbolize(&[inlined_into()], true).remove(0).frames;
+        let frames = symbolize(&[inlined_into()], true).symbols.remove(0).frames;
         let names: Vec<&str> = frames.iter().map(|frame| frame.function.as_str()).collect();
-        assert!(names.len() >= 3 && names[names.len() - 2].ends_with("inlined"), "{names:?}");
+        assert!(names.len() >= 3, "{names:?}");
+        assert_eq!(names[names.len() - 2], concat!(module_path!(), "::inlined"));
         assert_eq!(names[names.len() - 1], concat!(module_path!(), "::inlined_into"));
         let [.., inner, outer] = &frames[..] else { unreachable!() };
         assert!(inner.file.ends_with(file!()) && outer.file.ends_with(file!()), "{frames:?}");
