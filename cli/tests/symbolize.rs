@@ -15,10 +15,26 @@ fn burn_where_names_are_wanted(ns: u64) {
     std::hint::black_box(ns);
 }
 
+trait Burn {
+    fn on(&self, ns: u64);
+}
+
+struct Wanted<T>(T);
+
+impl Burn for Wanted<Vec<u8>> {
+    #[inline(never)]
+    fn on(&self, ns: u64) {
+        burn_where_names_are_wanted(ns);
+        std::hint::black_box(&self.0);
+    }
+}
+
+const TRAIT_FUNCTION: &str = "<symbolize::Wanted<alloc::vec::Vec<u8>> as symbolize::Burn>::on";
+
 /// What the child does: a profile of itself.
 fn take_profile() {
     let session = stagelight_profiler::cpu().hz(999).start().unwrap();
-    burn_where_names_are_wanted(300_000_000);
+    Wanted(vec![1]).on(300_000_000);
     let profile = session.stop().unwrap();
     let out = std::env::var_os("PROFILE").unwrap();
     profile.write_pprof(std::fs::File::create(out).unwrap()).unwrap();
@@ -68,6 +84,7 @@ fn names_come_back(test: &str, names: &[&str]) {
     let cum = row.split_whitespace().nth(4).unwrap();
     let share: f64 = cum.trim_end_matches('%').parse().unwrap();
     assert!(share > 90.0, "the function did all the work: {row}");
+    assert!(top.contains(TRAIT_FUNCTION), "pprof leaves the name whole: {top}");
     let traces = report("out.pb.gz", &["-traces"]);
     assert!(traces.contains("(inline)"), "{traces}");
     let lines = report("out.pb.gz", &["-top", "-lines"]);

@@ -165,12 +165,16 @@ fn locations<'a>(
     mappings: &mut Mappings<'a>,
 ) -> (Vec<proto::Location>, Vec<proto::Function>) {
     let mut functions: Vec<proto::Function> = Vec::new();
-    let mut function_ids: HashMap<(i64, i64), u64> = HashMap::new();
+    let mut function_ids: HashMap<[i64; 3], u64> = HashMap::new();
     let mut line = |frame: &crate::symbolize::Frame| {
-        let (name, filename) = (strings.id(&frame.function), strings.id(&frame.file));
+        // A reader that finds the same name twice takes it for one that is not demangled yet, and cuts
+        // off what looks to it like the arguments of a template: so a second name stands there only if
+        // the linker knows the function by another.
+        let names = [&frame.function, &frame.system_name, &frame.file].map(|name| strings.id(name));
         let next = functions.len() as u64 + 1;
-        let function_id = *function_ids.entry((name, filename)).or_insert_with(|| {
-            functions.push(proto::Function { id: next, name, system_name: name, filename, start_line: 0 });
+        let function_id = *function_ids.entry(names).or_insert_with(|| {
+            let [name, system_name, filename] = names;
+            functions.push(proto::Function { id: next, name, system_name, filename, start_line: 0 });
             next
         });
         proto::Line { function_id, line: i64::from(frame.line), column: 0 }
@@ -196,8 +200,10 @@ fn comments(profile: &Profile) -> Vec<String> {
     comments.extend(profile.warnings.iter().map(|warning| format!("warning: {warning}")));
     comments.extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={value}")));
     comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
-    comments.extend(stats.dropped.iter().map(|(cause, count)| format!("dropped, {cause}: {count}")));
+    let dropped = stats.dropped.iter().filter(|(_, count)| *count > 0);
+    comments.extend(dropped.map(|(cause, count)| format!("dropped, {cause}: {count}")));
     comments.extend(stats.rungs_refused.iter().map(|reason| format!("refused: {reason}")));
+    comments.extend(profile.unnamed.iter().cloned());
     comments
 }
 
@@ -244,5 +250,6 @@ mod tests {
         assert!(comments.contains(&"rung: ctimer") && comments.contains(&"dropped, ring_full: 1"));
         assert!(comments.contains(&"only: stage=step"), "{comments:?}");
         assert!(comments.contains(&"warning: 3 of 4 queries count as user `other`"), "{comments:?}");
+        assert!(!comments.iter().any(|comment| comment.ends_with(": 0")), "{comments:?}");
     }
 }
