@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use stagelight::{StageStats, query, snapshot, stage, stage_block};
+use stagelight::{QueryContext, StageStats, query, snapshot, stage, stage_block};
 
 const LEVELS: u32 = 10;
 const WAIT: Duration = Duration::from_millis(50);
@@ -162,4 +162,31 @@ fn what_runs_side_by_side_counts_each() {
     let stage = of("recursion.beside");
     assert_eq!((stage.calls, stage.recursive_ns), (3, 0));
     assert!(stage.total_ns as f64 >= 3.0 * WAIT.as_nanos() as f64 && stage.total_ns as f64 <= 3.0 * wall);
+}
+
+/// A pool's thread has the path of the work's origin, whose stages run on another thread.
+#[test]
+fn what_is_carried_to_a_pool_counts_each() {
+    #[stage(name = "recursion.carried")]
+    fn carried(work: impl FnOnce()) {
+        work();
+    }
+    carried(|| {
+        let context = QueryContext::current();
+        std::thread::spawn(move || {
+            carried(|| ());
+            // In the same place as the one that is carried.
+            context.run(|| carried(|| carried(|| std::thread::sleep(WAIT))));
+        })
+        .join()
+        .unwrap();
+        // And on the thread itself it is within itself.
+        context.run(|| carried(|| std::thread::sleep(WAIT)));
+    });
+    let stage = of("recursion.carried");
+    assert_eq!(stage.calls, 5);
+    // Three waits in outermost calls, of which two once more in inner ones.
+    assert!(stage.total_ns as f64 >= 3.0 * WAIT.as_nanos() as f64, "{}", stage.total_ns);
+    let inner = stage.recursive_ns as f64 / stage.total_ns as f64;
+    assert!((0.45..0.85).contains(&inner), "{inner}");
 }

@@ -107,7 +107,9 @@ impl QueryContext {
         block.set_weight(self.weight);
         block.query_start.set(self.start);
         if self.depth != 0 {
-            block.set_path(&self.path[..self.depth as usize], self.depth);
+            let path = &self.path[..self.depth as usize];
+            block.forget_places(path);
+            block.set_path(path, self.depth);
         }
     }
 }

@@ -84,6 +84,19 @@ impl Block {
         }
     }
 
+    /// Owner only: these stages, which run elsewhere, are about to be the path. What is entered within them runs beside them
+    /// and counts for itself, but for those that the thread is in by itself, in the same place.
+    pub(crate) fn forget_places(&self, path: &[u16]) {
+        let depth = self.depth() as usize;
+        for (place, &stage) in path.iter().enumerate() {
+            let is_there = place < depth && self.path[place].load(Ordering::Relaxed) == u32::from(stage);
+            let note = &self.places.0[usize::from(stage) % MAX_STAGES];
+            if !is_there && usize::from(note.load(Ordering::Relaxed)) == place + 1 {
+                note.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// What was entered and not left on this block is left.
     pub(super) fn forget_deep(&self) {
         if self.depth() as usize > PATH {
