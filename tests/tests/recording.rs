@@ -186,7 +186,9 @@ fn nested_queries_count_their_own_time_once() {
     let snapshot = snapshot();
     let find = |name: &str| snapshot.statements.iter().find(|s| s.value == name).unwrap().clone();
     let (outer, inner) = (find("nest.outer"), find("nest.inner"));
-    assert_eq!(outer.max_ns, outer.total_ns + inner.total_ns);
+    assert_eq!((outer.max_ns, inner.max_ns), (outer.total_ns, inner.total_ns));
+    assert_eq!((outer.total_ns, inner.total_ns), (outer.self_ns + inner.self_ns, inner.self_ns));
     let tenant = snapshot.tenants.iter().find(|tenant| tenant.value == "7").unwrap();
-    assert_eq!((tenant.calls, tenant.total_ns), (2, outer.max_ns));
+    assert_eq!((tenant.calls, tenant.self_ns), (2, outer.max_ns));
+    assert_eq!(tenant.total_ns, outer.total_ns + inner.total_ns);
 }

@@ -46,7 +46,7 @@ pub(super) fn traces(params: TracesParams) -> Json<Value> {
     Json(if params.chrome { chrome::traces(traces) } else { figures::traces(traces) })
 }
 
-/// `GET /api/v1/queries?kind=statement&by=total_ns&limit=20`, `format=table`
+/// `GET /api/v1/queries?kind=statement&by=self_ns&limit=20`, `format=table`
 pub(super) fn queries(QueriesParams { kind, by, limit, table }: QueriesParams) -> Response {
     let queries = stagelight::snapshot().queries();
     if table {

@@ -28,7 +28,7 @@ pub(super) const PATHS: [(&str, &str); 26] = [
     ("/api/v1/stages", "stages and queries as JSON"),
     ("/api/v1/counters?seconds=10", "cycles, misses, faults and switches by stage and statement, as JSON"),
     (
-        "/api/v1/queries?by=total_ns&limit=20",
+        "/api/v1/queries?by=self_ns&limit=20",
         "queries since the last reset, most of a column first; kind=, format=table",
     ),
     ("/api/v1/queries/reset", "by POST: from now on the queries above count from nothing"),

@@ -107,6 +107,12 @@ impl Histogram {
         })
     }
 
+    /// Adds all of another one of the same scale.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn merge(&mut self, other: &Histogram) {
+        self.add(&other.cells, other.calls, other.timed, other.max);
+    }
+
     /// Adds another one of the same scale.
     pub(crate) fn add(&mut self, cells: &[u64], calls: u64, timed: u64, max: u64) {
         self.cells.resize(self.cells.len().max(cells.len()), 0);

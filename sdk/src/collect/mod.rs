@@ -11,6 +11,8 @@ pub(crate) mod hdr;
 pub(crate) mod histogram;
 pub(crate) mod label_fallback;
 pub(crate) mod overhead;
+#[cfg(feature = "prometheus")]
+pub(crate) mod process;
 pub(crate) mod punctuality;
 pub(crate) mod queries;
 pub(crate) mod snapshot;

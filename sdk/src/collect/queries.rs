@@ -114,7 +114,9 @@ columns! {
     TIMED "timed" |stats| stats.timed;
     /// Those that returned an `Err`.
     ERRORS "errors" |stats| stats.errors;
-    /// Their time.
+    /// Their time without that of queries nested in them, whose sums over all values are exact.
+    SELF_NS "self_ns" |stats| stats.self_ns;
+    /// Their time, queries nested in them included.
     TOTAL_NS "total_ns" |stats| stats.total_ns;
     /// Their time each, on average.
     MEAN_NS "mean_ns" LabelStats::mean_ns;

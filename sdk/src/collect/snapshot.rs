@@ -93,6 +93,9 @@ pub struct LabelStats {
     /// Queries that returned an `Err`.
     pub errors: u64,
     /// Their time in nanoseconds, without that of queries nested in them: sums over all values are exact.
+    pub self_ns: u64,
+    /// Their time in nanoseconds, that of queries nested in them included: mean, quantiles and the longest are of this. Where
+    /// queries of one value nest in one another, it has the inner ones' time twice.
     pub total_ns: u64,
     /// The longest in nanoseconds, all in all.
     pub max_ns: u64,
@@ -177,7 +180,7 @@ impl Snapshot {
 }
 
 impl LabelStats {
-    /// Time of a query on average, in nanoseconds.
+    /// Time of a query on average, in nanoseconds, queries nested in it included.
     #[must_use]
     pub fn mean_ns(&self) -> u64 {
         self.total_ns / self.calls.max(1)
@@ -265,7 +268,8 @@ fn labels(reading: &Reading) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
             stats.calls += sum.calls;
             stats.timed += sum.timed;
             stats.errors += sum.errors;
-            stats.total_ns += sum.total_ns;
+            stats.self_ns += sum.self_ns;
+            stats.total_ns += sum.self_ns + sum.nested_ns;
             stats.max_ns = stats.max_ns.max(sum.max_ns);
             stats.alloc_bytes += sum.allocated;
             stats.stages += sum.stages;

@@ -96,6 +96,7 @@ fn subtract(label: &mut LabelStats, before: &LabelStats) {
     label.stages = label.stages.saturating_sub(before.stages);
     label.rows = label.rows.saturating_sub(before.rows);
     label.histogram = label.histogram.since(&before.histogram);
+    label.self_ns = label.self_ns.saturating_sub(before.self_ns);
     label.total_ns = label.total_ns.saturating_sub(before.total_ns);
     label.alloc_bytes = label.alloc_bytes.saturating_sub(before.alloc_bytes);
 }

@@ -65,6 +65,7 @@ fn label(label: &LabelStats) -> Value {
         "calls": label.calls,
         "timed": label.timed,
         "errors": label.errors,
+        "self_ns": label.self_ns,
         "total_ns": label.total_ns,
         "mean_ns": label.mean_ns(),
         "max_ns": label.max_ns,

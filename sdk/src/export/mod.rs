@@ -15,6 +15,10 @@ pub mod json;
 pub mod prometheus;
 #[cfg(feature = "prometheus")]
 mod prometheus_metrics;
+#[cfg(feature = "prometheus")]
+mod prometheus_process;
+#[cfg(feature = "prometheus")]
+mod prometheus_queries;
 pub mod table;
 
 /// Takes each window somewhere else.

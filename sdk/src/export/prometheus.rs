@@ -7,11 +7,11 @@ use std::io;
 
 use super::exposition::{self, Labels, Value};
 pub use super::exposition::{Family, Number};
-use super::prometheus_metrics;
+use super::{prometheus_metrics, prometheus_process, prometheus_queries};
+use crate::collect::histogram::Histogram;
 use crate::collect::punctuality::collector_stats;
-use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
+use crate::collect::snapshot::{Snapshot, StageStats};
 use crate::metrics::{MetricKind, registry};
-use crate::record::labels::LabelKind;
 
 /// The content type of the exposition.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
@@ -40,9 +40,8 @@ pub fn write(snapshot: &Snapshot, more: Families, out: &mut impl io::Write) -> i
 
 fn families(snapshot: &Snapshot) -> Families {
     let mut families = stage_families(&snapshot.stages);
-    for kind in LabelKind::ALL {
-        families.extend(label_families(kind, snapshot.by_label(kind)));
-    }
+    families.extend(prometheus_queries::families(snapshot));
+    families.extend(prometheus_process::families());
     families.extend(recorder_families(snapshot));
     families.extend(collector_families());
     families.extend(snapshot.metrics.iter().map(prometheus_metrics::family));
@@ -78,32 +77,6 @@ fn stage_families(stages: &[StageStats]) -> Families {
     ]
 }
 
-fn label_families(kind: LabelKind, labels: &[LabelStats]) -> Families {
-    let kind = kind.name();
-    // A kind that no query named says nothing.
-    if labels.iter().all(|label| label.value.is_empty()) {
-        return Vec::new();
-    }
-    let counter = |name: &str, help: &str, value: fn(&LabelStats) -> Number| {
-        let of =
-            |label: &LabelStats| (Labels::default().and(kind, &label.value), Value::Number(value(label)));
-        let name = format!("stagelight_{kind}_{name}");
-        Family::new(name, help, MetricKind::Counter, labels.iter().map(of))
-    };
-    vec![
-        counter("queries_total", &format!("Finished queries by {kind}."), |l| l.calls.into()),
-        counter("query_errors_total", &format!("Queries that returned an error, by {kind}."), |l| {
-            l.errors.into()
-        }),
-        counter("query_seconds_total", &format!("Time within queries, by {kind}."), |l| {
-            Number::Nanoseconds(l.total_ns)
-        }),
-        counter("query_allocated_bytes_total", &format!("Bytes allocated within queries, by {kind}."), |l| {
-            l.alloc_bytes.into()
-        }),
-    ]
-}
-
 fn recorder_families(snapshot: &Snapshot) -> Families {
     let recorder = &snapshot.recorder;
     let overhead = snapshot.overhead();
@@ -111,7 +84,9 @@ fn recorder_families(snapshot: &Snapshot) -> Families {
     let refused = recorder
         .refused
         .iter()
-        .map(|&(cause, count)| (Labels::default().and("cause", cause), Value::Number(count.into())));
+        .copied()
+        .chain([("histogram_cap", prometheus_queries::beyond_cap())])
+        .map(|(cause, count)| (Labels::default().and("cause", cause), Value::Number(count.into())));
     vec![
         Family::new(
             "stagelight_refused_total",
@@ -204,7 +179,7 @@ pub fn gauge_by<'a, N: Into<Number>>(
     Family::new(name, help, MetricKind::Gauge, series)
 }
 
-fn nanoseconds(duration: std::time::Duration) -> Number {
+pub(super) fn nanoseconds(duration: std::time::Duration) -> Number {
     Number::Nanoseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
@@ -213,12 +188,17 @@ fn stage_labels(stage: &StageStats) -> Labels {
 }
 
 fn duration(stage: &StageStats) -> Value {
-    let bucket = |power: u32| (Number::Nanoseconds(1 << power), stage.histogram.count_below_power(power));
+    // Of all that the buckets count.
+    buckets(&stage.histogram, stage.total_ns.wrapping_add(stage.recursive_ns))
+}
+
+/// A histogram of durations that come to `sum_ns`.
+pub(super) fn buckets(histogram: &Histogram, sum_ns: u64) -> Value {
+    let bucket = |power: u32| (Number::Nanoseconds(1 << power), histogram.count_below_power(power));
     Value::Histogram {
         buckets: BUCKET_POWERS.map(|half| bucket(2 * half)).collect(),
-        // Of all that the buckets count.
-        sum: Number::Nanoseconds(stage.total_ns.wrapping_add(stage.recursive_ns)),
+        sum: Number::Nanoseconds(sum_ns),
         // Not the exact count, which has a counter of its own: a reader takes buckets that go back for a restart.
-        count: stage.histogram.weight(),
+        count: histogram.weight(),
     }
 }

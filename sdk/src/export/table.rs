@@ -105,6 +105,7 @@ pub fn stages(snapshot: &Snapshot) -> String {
 
 /// The `n` values of a kind of label that have most of a column since the last reset, most first, below a line that says
 /// since when they count.
+/// `self` and what stands after `max` leave out queries nested in a query, all other times are of queries as a whole.
 #[must_use]
 pub fn queries(queries: &Queries, kind: LabelKind, by: Column, n: usize) -> String {
     let top = queries.top(kind, by, n);
@@ -116,13 +117,25 @@ pub fn queries(queries: &Queries, kind: LabelKind, by: Column, n: usize) -> Stri
         }
     };
     let of = queries.by_label(kind).len();
-    let mut table =
-        Table::new([kind.name(), "calls", "err", "total", "mean", "p50", "p99", "max", "rows", "B/call"]);
+    let mut table = Table::new([
+        kind.name(),
+        "calls",
+        "err",
+        "self",
+        "total",
+        "mean",
+        "p50",
+        "p99",
+        "max",
+        "rows",
+        "B/call",
+    ]);
     for stats in &top {
         table.row([
             stats.value.clone(),
             count(stats.calls),
             count(stats.errors),
+            duration(stats.self_ns),
             duration(stats.total_ns),
             duration(stats.mean_ns()),
             duration(stats.histogram.quantile(0.5)),
@@ -132,7 +145,12 @@ pub fn queries(queries: &Queries, kind: LabelKind, by: Column, n: usize) -> Stri
             bytes(stats.alloc_bytes as f64 / stats.calls.max(1) as f64),
         ]);
     }
-    format!("by {}, {} of {of}, {since}\n{}", by.name(), top.len(), table.render())
+    let nested = if top.iter().any(|stats| stats.self_ns != stats.total_ns) {
+        "self, rows and B/call are without what belongs to queries nested in them, all else is with it\n"
+    } else {
+        ""
+    };
+    format!("by {}, {} of {of}, {since}\n{nested}{}", by.name(), top.len(), table.render())
 }
 
 /// Nanoseconds in the unit that leaves one to three digits before the point.

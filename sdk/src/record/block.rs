@@ -63,7 +63,8 @@ struct StageCells {
 struct LabelCells {
     calls: Cell64,
     errors: Cell64,
-    total_ns: Cell64,
+    /// Without that of queries nested in them.
+    self_ns: Cell64,
     allocated: Cell64,
     /// Stages entered within, of those that were timed.
     stages: Cell64,
@@ -124,6 +125,8 @@ pub(crate) struct Block {
     pub(crate) spans: SpanRing,
     stages: [StageCells; MAX_STAGES],
     label_cells: [[LabelCells; SETS_PER_CHUNK]; LABEL_CHUNKS],
+    /// Of the queries with each of those label sets, the time of queries nested in them, weighted.
+    label_nested: [[Cell64; SETS_PER_CHUNK]; LABEL_CHUNKS],
     lines: Lines,
     recursion: Recursion,
 }
@@ -404,7 +407,10 @@ impl Block {
         }
         if let Some(Timing { ns, own_ns, weight }) = query.timing {
             cells.stages.add(query.stages.wrapping_mul(u64::from(weight)));
-            cells.total_ns.add(own_ns.wrapping_mul(u64::from(weight)));
+            cells.self_ns.add(own_ns.wrapping_mul(u64::from(weight)));
+            if own_ns != ns {
+                self.record_nested_queries(set, ns.wrapping_sub(own_ns).wrapping_mul(u64::from(weight)));
+            }
             cells.durations.record(COARSE, &self.lines, ns, weight);
         }
     }
@@ -421,6 +427,16 @@ impl Block {
         self.nested_ns.set(0);
         self.nested_allocated.set(0);
         self.nested_entered.set(0);
+    }
+
+    /// Owner only: time of queries nested in one with the labels, which has cells.
+    #[inline(never)]
+    fn record_nested_queries(&self, set: u32, ns: u64) {
+        let set = set as usize % MAX_SETS;
+        let chunk = usize::from(self.label_chunks[set / SETS_PER_CHUNK].load(Ordering::Relaxed));
+        if let Some(nested) = self.label_nested.get(chunk.wrapping_sub(1)) {
+            nested[set % SETS_PER_CHUNK].add(ns);
+        }
     }
 
     /// Owner only: an async query with the labels begins (1) or ends (-1).
@@ -558,7 +574,8 @@ mod tests {
         block.read_labels(&mut sums);
         for (set, sum) in sums.iter().enumerate() {
             let calls = set as u64 % 3 + 1;
-            assert_eq!((sum.calls, sum.timed, sum.total_ns), (calls, calls, calls * set as u64));
+            assert_eq!((sum.calls, sum.timed, sum.self_ns), (calls, calls, calls * set as u64));
+            assert_eq!(sum.self_ns + sum.nested_ns, calls * 2 * set as u64);
             assert_eq!(sum.errors, if set.is_multiple_of(2) { calls } else { 0 });
             assert_eq!((sum.max_ns, sum.allocated), (set as u64 * 2, calls * 8));
             assert_eq!((sum.stages, sum.rows), (calls * 5, calls * 2));
@@ -586,7 +603,7 @@ mod tests {
         let mut labels = vec![LabelFigures::default(); 6];
         block.read_labels(&mut labels);
         assert_eq!((labels[5].cells.last(), labels[5].max_ns), (Some(&5), u64::MAX / 2));
-        assert_eq!((labels[5].calls, labels[5].total_ns), (5, 5));
+        assert_eq!((labels[5].calls, labels[5].self_ns), (5, 5));
         assert_eq!(block.refused_for_room(), 0);
         // A weight makes it no worse.
         block.record_stage(6, false, 0, Timing { ns: u64::MAX, own_ns: u64::MAX, weight: 1 << 16 });

@@ -317,11 +317,13 @@ fn subtract(sum: &mut LabelFigures, earlier: &LabelFigures) {
 }
 
 fn each(sum: &mut LabelFigures, other: &LabelFigures, op: impl Fn(u64, u64) -> u64) {
-    let LabelFigures { calls, errors, total_ns, max_ns: _, allocated, timed, stages, rows, cells } = other;
+    let LabelFigures { calls, errors, self_ns, nested_ns, max_ns: _, allocated, timed, stages, rows, cells } =
+        other;
     for (sum, other) in [
         (&mut sum.calls, calls),
         (&mut sum.errors, errors),
-        (&mut sum.total_ns, total_ns),
+        (&mut sum.self_ns, self_ns),
+        (&mut sum.nested_ns, nested_ns),
         (&mut sum.allocated, allocated),
         (&mut sum.timed, timed),
         (&mut sum.stages, stages),

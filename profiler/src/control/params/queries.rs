@@ -20,7 +20,7 @@ pub struct QueriesParams {
 
 impl Default for QueriesParams {
     fn default() -> Self {
-        Self { kind: LabelKind::Statement, by: Column::TOTAL_NS, limit: 20, table: false }
+        Self { kind: LabelKind::Statement, by: Column::SELF_NS, limit: 20, table: false }
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
             assert_eq!(QUERIES.parse(&format!("by={}", column.name())).unwrap().by, *column);
         }
         for (query, allowed) in [
-            ("by=colour", "total_ns"),
+            ("by=colour", "self_ns"),
             ("limit=0", "1 to 10000"),
             ("limit=x", "1 to"),
             ("kind=a", "tenant"),

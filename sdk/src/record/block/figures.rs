@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Block, COARSE, FINE, LabelCells, MAX_STAGES, SETS_PER_CHUNK};
+use super::{Block, COARSE, Cell64, FINE, LabelCells, MAX_STAGES, SETS_PER_CHUNK};
 
 /// Figures of one stage, of one thread or summed over threads.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,9 @@ pub(crate) struct StageFigures {
 pub(crate) struct LabelFigures {
     pub(crate) calls: u64,
     pub(crate) errors: u64,
-    pub(crate) total_ns: u64,
+    /// Without that of queries nested in them, and that.
+    pub(crate) self_ns: u64,
+    pub(crate) nested_ns: u64,
     pub(crate) max_ns: u64,
     pub(crate) allocated: u64,
     pub(crate) timed: u64,
@@ -73,19 +75,20 @@ impl Block {
     fn label_chunks<'a, T>(
         &'a self,
         sums: &'a mut [T],
-    ) -> impl Iterator<Item = (&'a mut T, &'a LabelCells)> + 'a {
+    ) -> impl Iterator<Item = (&'a mut T, (&'a LabelCells, &'a Cell64))> + 'a {
         let chunks = sums.chunks_mut(SETS_PER_CHUNK).zip(&self.label_chunks);
         chunks
             .filter_map(|(sums, chunk)| {
-                let chunk = usize::from(chunk.load(Ordering::Relaxed));
-                Some(sums.iter_mut().zip(self.label_cells.get(chunk.wrapping_sub(1))?))
+                let chunk = usize::from(chunk.load(Ordering::Relaxed)).wrapping_sub(1);
+                let cells = self.label_cells.get(chunk)?.iter().zip(self.label_nested.get(chunk)?);
+                Some(sums.iter_mut().zip(cells))
             })
             .flatten()
     }
 
     /// Adds this thread's figures of the label sets below `sums.len()`. Any thread.
     pub(crate) fn read_labels(&self, sums: &mut [LabelFigures]) {
-        for (sum, cells) in self.label_chunks(sums) {
+        for (sum, (cells, nested)) in self.label_chunks(sums) {
             let timed = cells.durations.timed();
             cells.durations.read(COARSE, &self.lines, &mut sum.cells);
             sum.timed = sum.timed.wrapping_add(timed);
@@ -93,7 +96,8 @@ impl Block {
             for (sum, cell) in [
                 (&mut sum.calls, &cells.calls),
                 (&mut sum.errors, &cells.errors),
-                (&mut sum.total_ns, &cells.total_ns),
+                (&mut sum.self_ns, &cells.self_ns),
+                (&mut sum.nested_ns, nested),
                 (&mut sum.allocated, &cells.allocated),
                 (&mut sum.stages, &cells.stages),
                 (&mut sum.rows, &cells.rows),
@@ -105,7 +109,7 @@ impl Block {
 
     /// Adds this thread's part of the async queries under way, by label set. Any thread.
     pub(crate) fn read_live(&self, sums: &mut [u64]) {
-        for (sum, cells) in self.label_chunks(sums) {
+        for (sum, (cells, _)) in self.label_chunks(sums) {
             *sum = sum.wrapping_add(cells.live.get());
         }
     }

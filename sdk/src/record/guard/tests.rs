@@ -35,7 +35,7 @@ fn a_clock_that_goes_backwards_makes_a_duration_of_nothing() {
     }
     let mut labels = vec![LabelFigures::default(); 3];
     block.read_labels(&mut labels);
-    assert_eq!((labels[2].calls, labels[2].total_ns, labels[2].max_ns), (1, 0, 0));
+    assert_eq!((labels[2].calls, labels[2].self_ns, labels[2].max_ns), (1, 0, 0));
     assert_eq!((block.depth(), block.labels()), (0, 0));
 }
 

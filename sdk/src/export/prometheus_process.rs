@@ -1,0 +1,26 @@
+//! What the process as a whole uses, under the names that Prometheus' client libraries give it.
+
+use std::time::SystemTime;
+
+use super::exposition::Number;
+use super::prometheus::{Families, counter, gauge, nanoseconds};
+use crate::collect::process::ProcessStats;
+use crate::metrics::exposed::{PROCESS_CPU, PROCESS_MEMORY, PROCESS_START};
+
+/// What the system doesn't tell is left out.
+pub(super) fn families() -> Families {
+    let ProcessStats { cpu, started, resident_bytes } = ProcessStats::read();
+    let cpu = cpu.map(|cpu| {
+        counter(PROCESS_CPU, "CPU time of the process, user and system.", &[(&[], nanoseconds(cpu))])
+    });
+    let started = started.and_then(|started| started.duration_since(SystemTime::UNIX_EPOCH).ok()).map(|at| {
+        gauge(
+            PROCESS_START,
+            "When the process started, in seconds since 1970.",
+            Number::from(at.as_secs_f64()),
+        )
+    });
+    let memory = resident_bytes
+        .map(|bytes| gauge(PROCESS_MEMORY, "Memory of the process that is in RAM.", Number::from(bytes)));
+    [cpu, started, memory].into_iter().flatten().collect()
+}
