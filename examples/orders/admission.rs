@@ -1,7 +1,7 @@
 //! Who may come in: one transaction that writes, and a bounded number of others.
 
+use stagelight::parking_lot::{Condvar, Mutex, MutexGuard};
 use stagelight::stage;
-use stagelight_profiler::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::truth::{self, Stage};
 

@@ -75,9 +75,9 @@
 //! others.
 //!
 //! # Locks
-//! The locks of [`lock`] are drop-ins for `parking_lot`'s that tell who waited for them, how long, and whom for: [`locks`] takes a
-//! profile of the waits, with stage, statement and tenant of who held the lock as labels, and one of the holds that made others
-//! wait. It goes together with the others.
+//! The locks of [`stagelight::sync`] and [`stagelight::parking_lot`] are drop-ins for `std`'s and `parking_lot`'s that tell who waited
+//! for them, how long, and whom for: [`locks`] takes a profile of the waits, with stage, statement and tenant of who held
+//! the lock as labels, and one of the holds that made others wait. It goes together with the others.
 //!
 //! # Heap
 //! [`heap_profiler!`] has jemalloc sample, and [`heap`](fn@heap) shows who holds the memory that it sampled;

@@ -63,6 +63,7 @@
 //! - **Queries since a reset**, most of any [`Column`] first: [`Snapshot::queries`], [`reset_queries`]. What exporters see is not reset.
 //! - **Bridges** to what is instrumented already: spans of [`tracing`](mod@bridge) as stages and stages as spans, trace ids in
 //!   what is logged, the `metrics` facade.
+//! - **Locks** that tell who waits for whom, in the place of `std`'s and `parking_lot`'s: [`sync`], [`lock`].
 //! - **Labels interned once**, per prepared statement or connection: [`Labels`]. **Rows** of a query: [`rows`].
 //! - **Metrics of your own**: [`Counter`], [`Gauge`], [`Distribution`] and [so on](mod@metrics).
 //!
@@ -92,8 +93,12 @@
 pub mod bridge;
 mod collect;
 pub mod export;
+pub mod lock;
 pub mod metrics;
+#[cfg(feature = "parking_lot")]
+pub mod parking_lot;
 mod record;
+pub mod sync;
 #[cfg(test)]
 mod testing;
 
@@ -169,6 +174,7 @@ macro_rules! event {
 /// For the macros' output and for `stagelight-profiler`. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::lock::private as lock;
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
     pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
     pub use crate::record::labels::{ConstLabels, label_set};

@@ -9,6 +9,21 @@ use stagelight_profiler::lock::{Condvar, Holder, Mutex, RwLock, Wait, waiting};
 use stagelight_profiler::{Error, LockProfiles, Profile, locks, serve};
 use stagelight_tests::totals::{assert_near, total};
 
+#[path = "../fixtures/off/src/locks.rs"]
+mod drop_in;
+
+#[test]
+fn the_locks_do_what_those_do_whose_place_they_take() {
+    let _alone = alone();
+    // The same file compiles with the feature off, in `invariants.rs`.
+    drop_in::std_shape::run();
+    drop_in::parking_lot_shape::run();
+    let session = locks().start().unwrap();
+    drop_in::std_shape::run();
+    drop_in::parking_lot_shape::run();
+    session.stop().unwrap();
+}
+
 /// One profile of locks runs at a time.
 fn alone() -> StdGuard<'static, ()> {
     static ALONE: StdMutex<()> = StdMutex::new(());
@@ -368,4 +383,74 @@ fn a_client_gets_who_waits_for_whom() {
         done.store(1, Ordering::Relaxed);
         result.unwrap();
     });
+}
+
+#[test]
+fn locks_in_the_shape_of_std_tell_who_waited_and_who_held() {
+    use stagelight::sync::{Condvar, Mutex, RwLock};
+
+    let _alone = alone();
+    let (mutex, lock) = (Mutex::new(0), RwLock::new(0));
+    let (mut waited, mut made) = ([0; 2], [0; 2]);
+    let session = locks().start().unwrap();
+    for _ in 0..15 {
+        let taken = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let holder = scope.spawn(|| hold(|| mutex.lock().unwrap(), &taken, drop));
+            taken.wait();
+            let (start, ns) = wait("mutex", || *mutex.lock().unwrap() += 1);
+            waited[0] += ns;
+            made[0] += made_wait(start, holder.join().unwrap());
+            let holder = scope.spawn(|| hold(|| lock.read().unwrap(), &taken, drop));
+            taken.wait();
+            let (start, ns) = wait("writer", || *lock.write().unwrap() += 1);
+            waited[1] += ns;
+            made[1] += made_wait(start, holder.join().unwrap());
+        });
+    }
+    // A holder that panics has made others wait like any other, and its poison is handed on.
+    let taken = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            let _held = mutex.lock().unwrap();
+            hold(|| (), &taken, |()| panic!("as the test wants, with the lock held"));
+        });
+        taken.wait();
+        wait("after panic", || assert!(mutex.lock().is_err()));
+        assert!(holder.join().is_err());
+    });
+    mutex.clear_poison();
+    let ready = Condvar::new();
+    let notified = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            wait("notified", || {
+                let guard = mutex.lock().unwrap();
+                *ready.wait_while(guard, |count| *count < 100).unwrap() = 0;
+            })
+            .1
+        });
+        std::thread::sleep(4 * HOLD);
+        *mutex.lock().unwrap() = 100;
+        ready.notify_one();
+        waiter.join().unwrap()
+    });
+    let LockProfiles { block, mutex: holds, .. } = session.stop().unwrap();
+    assert_near("the mutex's waits", total(&block, "tenant", "mutex"), waited[0]);
+    assert_near("the writer's waits", total(&block, "tenant", "writer"), waited[1]);
+    for tenant in ["mutex", "writer"] {
+        let of_it = block.filter("tenant", tenant);
+        let all = of_it.total() as u64;
+        assert_nearly_all("waits for the holder", total(&of_it, "holder_tenant", "holder"), all);
+        assert_nearly_all("as waits for a lock", total(&of_it, "state", "lock"), all);
+    }
+    assert!(total(&block, "tenant", "after panic") as f64 > 0.5 * HOLD.as_nanos() as f64);
+    let condvar = block.filter("state", "condvar");
+    assert_near("the notification", total(&condvar, "tenant", "notified"), notified);
+    assert_near("holds", total(&holds, "tenant", "holder"), made[0] + made[1]);
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let text = [folded(&block), folded(&holds)].concat();
+        assert!(text.contains("locks::wait") && text.contains("locks::hold"), "{text}");
+        let ours = ["stagelight::sync::", "stagelight::lock::", "stagelight_profiler::lock::"];
+        assert!(!ours.iter().any(|name| text.contains(name)), "the locks' own frames are taken off: {text}");
+    }
 }

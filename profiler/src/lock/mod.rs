@@ -1,11 +1,14 @@
 //! Locks that tell who waited for them, for how long, and who held them.
 //!
-//! [`Mutex`], [`RwLock`] and [`Condvar`] are drop-ins for `parking_lot`'s. While [`locks`] records, each wait is known by the stack, the
+//! The locks are the sdk's, so that a library can take them: [`stagelight::parking_lot`] and [`stagelight::sync`] are drop-ins for
+//! `parking_lot` and `std::sync`, and [`stagelight::lock`] has the parts for others. They tell where the sdk's feature `enabled`
+//! is on; `parking_lot`'s are here as well. While [`locks`] records, each wait is known by the stack, the
 //! stage and the labels of the thread that waited, and by the stage and the labels of the one that held the lock as the wait began:
 //!
 //! ```
 //! use std::time::Duration;
-//! use stagelight_profiler::lock::{Mutex, locks};
+//! use stagelight::sync::Mutex;
+//! use stagelight_profiler::locks;
 //!
 //! static ACCOUNTS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 //!
@@ -13,7 +16,7 @@
 //! std::thread::scope(|scope| {
 //!     for _ in 0..2 {
 //!         scope.spawn(|| {
-//!             let mut accounts = ACCOUNTS.lock();
+//!             let mut accounts = ACCOUNTS.lock().unwrap();
 //!             accounts.push(7);
 //!             std::thread::sleep(Duration::from_millis(5));
 //!         });
@@ -23,7 +26,7 @@
 //! for (tenant, ns) in profiles.block.label_totals("holder_tenant") {
 //!     println!("waited {} ms for {tenant}", ns / 1_000_000);
 //! }
-//! # assert_eq!(ACCOUNTS.lock().len(), 2);
+//! # assert_eq!(ACCOUNTS.lock().unwrap().len(), 2);
 //! # Ok::<(), stagelight_profiler::Error>(())
 //! ```
 //!
@@ -46,36 +49,17 @@
 //! Of a read lock's holders the one that came last is known. A thread that was given the lock and has not noted so yet, a few
 //! instructions later, passes for the holder before it.
 //!
-//! # Cost
-//! | | not recording | recording |
-//! | --- | --- | --- |
-//! | lock and unlock, uncontended | two loads | two loads, a store, and the loads of stage and labels; no clock: 1 ns more than `parking_lot`'s 9.5 ns, and half a nanosecond more while not recording |
-//! | a wait | nothing | two clock reads; from a microsecond on the stack too, about 1 µs and more if it is deep, taken before the thread sleeps |
-//! | a hold that made others wait | nothing | a clock read, and as much for the stack after the lock was released |
-//! | memory | 24 bytes a lock | at most some 20 MiB while it runs |
-//!
 //! A lock that is not free is tried for about a microsecond while waits are recorded, before its stack is taken.
 //! Nothing waits for what records: it is refused and counted in [`ProfileStats::dropped`](crate::ProfileStats::dropped) instead.
-//!
-//! # Other locks
-//! A lock of your own embeds a [`Holder`] and begins a [`Wait`]; [`waiting`] records any other call that blocks.
+//! [`stagelight::lock`] has what the locks cost.
 
-mod condvar;
-mod holder;
-mod mutex;
 mod record;
-mod rw_lock;
 mod session;
-mod switch;
-mod wait;
 
-pub use condvar::{Condvar, WaitTimeoutResult};
-pub use holder::{Holder, Release};
-pub use mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex};
-pub use rw_lock::{
-    MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard,
-    RwLockUpgradableReadGuard, RwLockWriteGuard,
-};
 pub(crate) use session::totals;
 pub use session::{LockProfiles, LocksBuilder, LocksSession, locks};
-pub use wait::{Wait, waiting};
+pub use stagelight::lock::{Holder, Release, Wait, waiting};
+pub use stagelight::parking_lot::{
+    Condvar, MappedMutexGuard, MappedRwLockReadGuard, MappedRwLockWriteGuard, Mutex, MutexGuard, RawMutex,
+    RawRwLock, RwLock, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard, WaitTimeoutResult,
+};

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::switch::{self, Session};
+use stagelight::__private::lock::{HeldBy, Recorder, Session, Sums, WaitsFor, session};
+
 use crate::clock;
 use crate::profile::{Context, Raw, State};
 
@@ -77,14 +78,8 @@ fn count(what: &AtomicU64) {
     what.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The sum of the samples of one stack and context: how many, and nanoseconds.
-#[derive(Debug, Default)]
-pub(super) struct Sums {
-    count: AtomicU64,
-    ns: AtomicU64,
-}
-
-pub(super) type Entry = Arc<Sums>;
+/// The sum of the samples of one stack and context.
+type Entry = Arc<Sums>;
 
 #[derive(Default)]
 struct Shard {
@@ -128,31 +123,50 @@ pub(super) fn close() -> [Vec<Raw>; 2] {
     sums.map(|sums| sums.into_iter().map(raw).collect())
 }
 
-/// Where a wait of the calling thread that begins here will be counted. `None` if it can't be.
-pub(super) fn wait(session: Session, state: State, held_by: (u16, u32)) -> Option<Entry> {
-    find(session, Of::Wait, state as u8, held_by)
+/// What the locks tell of their waits and holds.
+pub(super) struct Locks;
+
+impl Recorder for Locks {
+    fn wait(&self, session: Session, waits_for: WaitsFor, held_by: HeldBy) -> Option<Entry> {
+        let state = match waits_for {
+            WaitsFor::Lock => State::Lock,
+            WaitsFor::Notification => State::Condvar,
+            WaitsFor::Other => State::Blocked,
+        };
+        find(session, Of::Wait, state as u8, held_by)
+    }
+
+    fn waited(&self, sums: &Sums, ns: u64) {
+        kept(sums, 1, ns);
+    }
+
+    fn waited_shortly(&self, session: Session, held_by: HeldBy, start: u64, ns: u64) {
+        let Some((count, ns)) = weight(Of::Wait, ns, start) else { return };
+        if let Some(sums) = self.wait(session, WaitsFor::Lock, held_by) {
+            kept(&sums, count, ns);
+        }
+    }
+
+    fn made_wait(&self, session: Session, held_by: HeldBy, waited_ns: u64) {
+        // While one is about to wake up, another may take and release the lock many times.
+        let Some((times, ns)) = weight(Of::Hold, waited_ns, clock::monotonic_ns()) else { return };
+        let Some(entry) = find(session, Of::Hold, 0, held_by) else { return };
+        entry.count.fetch_add(times, Ordering::Relaxed);
+        entry.ns.fetch_add(ns, Ordering::Relaxed);
+        count(&COUNTS.holds);
+    }
 }
 
 /// Counts a wait, or several that it stands for.
-pub(super) fn kept(entry: &Sums, count: u64, ns: u64) {
-    entry.count.fetch_add(count, Ordering::Relaxed);
-    entry.ns.fetch_add(ns, Ordering::Relaxed);
+fn kept(sums: &Sums, count: u64, ns: u64) {
+    sums.count.fetch_add(count, Ordering::Relaxed);
+    sums.ns.fetch_add(ns, Ordering::Relaxed);
     COUNTS.waits.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Counts a hold of the calling thread that made others wait, and has ended.
-pub(super) fn made_wait(session: Session, held_by: (u16, u32), waited_ns: u64) {
-    // While one is about to wake up, another may take and release the lock many times.
-    let Some((times, ns)) = weight(Of::Hold, waited_ns, clock::monotonic_ns()) else { return };
-    let Some(entry) = find(session, Of::Hold, 0, held_by) else { return };
-    entry.count.fetch_add(times, Ordering::Relaxed);
-    entry.ns.fetch_add(ns, Ordering::Relaxed);
-    count(&COUNTS.holds);
 }
 
 /// For how many waits, or holds, and nanoseconds one of that length stands, if it is to be recorded: a short one is in proportion to
 /// its length. `None` if others shall stand for it. `salt` is any number that differs.
-pub(super) fn weight(of: Of, waited: u64, salt: u64) -> Option<(u64, u64)> {
+fn weight(of: Of, waited: u64, salt: u64) -> Option<(u64, u64)> {
     if waited >= MIN_WAIT_NS {
         return Some((1, waited));
     }
@@ -176,7 +190,7 @@ fn hint() -> u64 {
 
 /// The sums of the calling thread's stack and context.
 #[inline(never)]
-fn find(session: Session, of: Of, state: u8, held_by: (u16, u32)) -> Option<Entry> {
+fn find(session: Session, of: Of, state: u8, held_by: HeldBy) -> Option<Entry> {
     /// What is done here may allocate, and an allocator may use these locks.
     struct Recording;
     thread_local!(static RECORDING: Cell<bool> = const { Cell::new(false) });
@@ -190,7 +204,7 @@ fn find(session: Session, of: Of, state: u8, held_by: (u16, u32)) -> Option<Entr
         return None;
     }
     let _recording = Recording;
-    if switch::session() != Some(session) {
+    if self::session() != Some(session) {
         return None;
     }
     let mut context = Context::default();

@@ -3,15 +3,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use stagelight::__private::lock as switch;
+
 use super::record::{self, Counts};
-use super::switch;
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
 use crate::running::Running;
 use crate::settings::{self, Settings};
 
-/// Profiles of locks, [`Mutex`](super::Mutex), [`RwLock`](super::RwLock), [`Condvar`](super::Condvar) and what else tells of its waits:
-/// who waits, for how long, and for whom.
+/// Profiles of [the locks](stagelight::lock) that tell of their waits: who waits, for how long, and for whom.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -52,6 +52,7 @@ impl LocksBuilder {
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         crate::unwind::refresh();
         record::open();
+        switch::install(&record::Locks);
         let session = LocksSession {
             before: record::counts(),
             cpu_start: crate::overhead::process_cpu_time(),
@@ -150,8 +151,14 @@ impl Drop for LocksSession {
 
 /// Symbolizes, and takes off the frames of the locks themselves, so that stacks end in who locked.
 fn named(raw: RawProfile, kind: Kind, lines: bool) -> Profile {
-    const PREFIXES: [&str; 3] =
-        ["stagelight_profiler::lock::", "stagelight_profiler::unwind::", "lock_api::"];
+    const PREFIXES: [&str; 6] = [
+        "stagelight::lock::",
+        "stagelight::parking_lot::",
+        "stagelight::sync::",
+        "stagelight_profiler::lock::",
+        "stagelight_profiler::unwind::",
+        "lock_api::",
+    ];
     let mut profile = raw.named(kind, lines);
     let is_ours = |name: &str| {
         let name = name.trim_start_matches('<');

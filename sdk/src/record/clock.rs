@@ -52,7 +52,8 @@ pub(crate) fn to_ns(ticks: u64, ns_per_tick: u64) -> u64 {
     ((u128::from(ticks) * u128::from(ns_per_tick)) >> 32) as u64
 }
 
-fn system_ns() -> u64 {
+/// Nanoseconds since the process first asked, by the system's clock, which never goes back.
+pub(crate) fn system_ns() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }

@@ -1,12 +1,12 @@
 //! One wait, from its beginning to its end.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::holder::Holder;
-use super::record::{self, Entry, Of};
+use super::recorder::{HeldBy, Sums, WaitsFor, recorder};
 use super::switch::{self, Session};
-use crate::clock;
-use crate::profile::State;
+use crate::record::clock::system_ns;
 
 /// Calls what blocks, and records how long it took, in the stage and with the labels that the calling thread is in. Such waits have
 /// the label `state` `blocked`.
@@ -14,7 +14,7 @@ use crate::profile::State;
 /// ```
 /// # let (sender, receiver) = std::sync::mpsc::channel();
 /// # sender.send(7).unwrap();
-/// let next = stagelight_profiler::lock::waiting(|| receiver.recv());
+/// let next = stagelight::lock::waiting(|| receiver.recv());
 /// # assert_eq!(next, Ok(7));
 /// ```
 ///
@@ -40,15 +40,16 @@ impl<'a> Wait<'a> {
     #[inline]
     pub fn begin(holder: Option<&'a Holder>) -> Self {
         let begun = switch::session().and_then(|session| {
-            let state = if holder.is_some() { State::Lock } else { State::Blocked };
-            Begun::prepared(session, state, holder)
+            let waits_for = if holder.is_some() { WaitsFor::Lock } else { WaitsFor::Other };
+            Begun::prepared(session, waits_for, holder)
         });
         Self { begun, _not_send: PhantomData }
     }
 
     /// Begins to wait for a notification.
-    pub(super) fn for_notification() -> Self {
-        let begun = switch::session().and_then(|session| Begun::prepared(session, State::Condvar, None));
+    pub(crate) fn for_notification() -> Self {
+        let begun =
+            switch::session().and_then(|session| Begun::prepared(session, WaitsFor::Notification, None));
         Self { begun, _not_send: PhantomData }
     }
 }
@@ -66,32 +67,32 @@ impl Drop for Wait<'_> {
 #[derive(Debug)]
 struct Begun<'a> {
     session: Session,
-    state: State,
+    waits_for: WaitsFor,
     holder: Option<&'a Holder>,
     /// Stage and label set of who held the lock as it began.
-    held_by: (u16, u32),
+    held_by: HeldBy,
     start: u64,
     /// Where it will be counted, if that was found before.
-    entry: Option<Entry>,
+    sums: Option<Arc<Sums>>,
 }
 
 impl<'a> Begun<'a> {
-    fn new(session: Session, state: State, holder: Option<&'a Holder>) -> Option<Self> {
-        let start = holder.map_or_else(|| Some(clock::monotonic_ns()), Holder::enter)?;
+    fn new(session: Session, waits_for: WaitsFor, holder: Option<&'a Holder>) -> Option<Self> {
+        let start = holder.map_or_else(|| Some(system_ns()), Holder::enter)?;
         let held_by = holder.map_or((0, 0), |holder| holder.held_by(session));
-        Some(Self { session, state, holder, held_by, start, entry: None })
+        Some(Self { session, waits_for, holder, held_by, start, sums: None })
     }
 
     #[cold]
-    fn prepared(session: Session, state: State, holder: Option<&'a Holder>) -> Option<Self> {
-        let mut begun = Self::new(session, state, holder)?;
+    fn prepared(session: Session, waits_for: WaitsFor, holder: Option<&'a Holder>) -> Option<Self> {
+        let mut begun = Self::new(session, waits_for, holder)?;
         begun.prepare();
         Some(begun)
     }
 
     /// Takes the stack, while there is nothing to do but to wait.
     fn prepare(&mut self) {
-        self.entry = record::wait(self.session, self.state, self.held_by);
+        self.sums = recorder().and_then(|recorder| recorder.wait(self.session, self.waits_for, self.held_by));
     }
 
     /// Leaves the queue, and says how long it took.
@@ -99,44 +100,42 @@ impl<'a> Begun<'a> {
         if let Some(holder) = self.holder {
             holder.leave(self.start);
         }
-        clock::monotonic_ns().saturating_sub(self.start)
+        system_ns().saturating_sub(self.start)
     }
 
     fn end(self) {
         let waited = self.leave();
-        if let Some(entry) = &self.entry
+        if let (Some(sums), Some(recorder)) = (&self.sums, recorder())
             && switch::session() == Some(self.session)
         {
-            record::kept(entry, 1, waited);
+            recorder.waited(sums, waited);
         }
     }
 
     /// Ends a wait that was too short to take its stack meanwhile. Of such some are recorded, and weigh for the others.
-    fn end_soon(mut self) {
+    fn end_soon(self) {
         let waited = self.leave().max(1);
-        let Some((count, ns)) = record::weight(Of::Wait, waited, self.start) else { return };
-        self.prepare();
-        if let Some(entry) = &self.entry {
-            record::kept(entry, count, ns);
+        if let Some(recorder) = recorder() {
+            recorder.waited_shortly(self.session, self.held_by, self.start, waited);
         }
     }
 }
 
-/// Takes a lock that is not free: by `try_lock` if that succeeds within about a microsecond, else by `lock`, of which it gives the
-/// result.
+/// Takes a lock that is not free: by `try_lock` if that succeeds within about a microsecond, else by `lock`. Gives what the one
+/// or the other does.
 #[cold]
-pub(super) fn contended(holder: &Holder, try_lock: impl Fn() -> bool, lock: impl FnOnce() -> bool) -> bool {
+pub(crate) fn contended<R>(holder: &Holder, try_lock: impl Fn() -> Option<R>, lock: impl FnOnce() -> R) -> R {
     /// Rounds of 2, 4, 8 … pauses.
     const ROUNDS: u32 = 5;
-    let begun = switch::session().and_then(|session| Begun::new(session, State::Lock, Some(holder)));
+    let begun = switch::session().and_then(|session| Begun::new(session, WaitsFor::Lock, Some(holder)));
     let Some(mut begun) = begun else { return lock() };
     for round in 1..=ROUNDS {
         for _ in 0..1 << round {
             std::hint::spin_loop();
         }
-        if try_lock() {
+        if let Some(taken) = try_lock() {
             begun.end_soon();
-            return true;
+            return taken;
         }
     }
     begun.prepare();

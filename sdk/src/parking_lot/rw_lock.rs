@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use lock_api::{RawRwLock as _, RawRwLockRecursive as _, RawRwLockUpgrade as _};
 
-use super::holder::Holder;
-use super::wait::contended;
+use crate::lock::{Holder, contended};
 
 /// A drop-in for `parking_lot::RwLock`, 24 bytes larger. Of several readers the one who came last stands for all.
 pub type RwLock<T> = lock_api::RwLock<RawRwLock, T>;
@@ -25,9 +24,14 @@ pub type MappedRwLockReadGuard<'a, T> = lock_api::MappedRwLockReadGuard<'a, RawR
 /// The right to read and write a part of what a [`RwLock`] guards.
 pub type MappedRwLockWriteGuard<'a, T> = lock_api::MappedRwLockWriteGuard<'a, RawRwLock, T>;
 
+/// An [`RwLock`] in a constant; `RwLock::new` is one as well.
+pub const fn const_rwlock<T>(value: T) -> RwLock<T> {
+    RwLock::const_new(<RawRwLock as lock_api::RawRwLock>::INIT, value)
+}
+
 /// `parking_lot`'s, with a word for who holds it.
 pub struct RawRwLock {
-    inner: parking_lot::RawRwLock,
+    inner: ::parking_lot::RawRwLock,
     holder: Holder,
 }
 
@@ -41,7 +45,7 @@ impl RawRwLock {
     /// Takes the inner lock by one of two ways, and notes it if that succeeds.
     #[inline]
     fn take(&self, try_lock: impl Fn() -> bool, lock: impl FnOnce() -> bool) -> bool {
-        let taken = try_lock() || contended(&self.holder, try_lock, lock);
+        let taken = try_lock() || contended(&self.holder, || try_lock().then_some(true), lock);
         self.noted(taken)
     }
 
@@ -55,7 +59,7 @@ impl RawRwLock {
 
     /// Gives up what `release` does.
     #[inline]
-    fn release(&self, release: impl FnOnce(&parking_lot::RawRwLock)) {
+    fn release(&self, release: impl FnOnce(&::parking_lot::RawRwLock)) {
         let made_wait = self.holder.releasing();
         release(&self.inner);
         drop(made_wait);
@@ -71,9 +75,9 @@ fn surely(lock: impl FnOnce()) -> bool {
 // SAFETY: the inner lock excludes, and each call has just the same made to it.
 unsafe impl lock_api::RawRwLock for RawRwLock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait's way to make one")]
-    const INIT: Self = Self { inner: parking_lot::RawRwLock::INIT, holder: Holder::new() };
+    const INIT: Self = Self { inner: ::parking_lot::RawRwLock::INIT, holder: Holder::new() };
 
-    type GuardMarker = <parking_lot::RawRwLock as lock_api::RawRwLock>::GuardMarker;
+    type GuardMarker = <::parking_lot::RawRwLock as lock_api::RawRwLock>::GuardMarker;
 
     #[inline]
     fn lock_shared(&self) {

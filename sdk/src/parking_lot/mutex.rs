@@ -3,8 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::holder::Holder;
-use super::wait::contended;
+use crate::lock::{Holder, contended};
 
 /// A drop-in for `parking_lot::Mutex`: it doesn't poison, and 24 bytes larger.
 pub type Mutex<T> = lock_api::Mutex<RawMutex, T>;
@@ -15,11 +14,16 @@ pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
 /// The right to a part of what a [`Mutex`] guards.
 pub type MappedMutexGuard<'a, T> = lock_api::MappedMutexGuard<'a, RawMutex, T>;
 
+/// A [`Mutex`] in a constant; `Mutex::new` is one as well.
+pub const fn const_mutex<T>(value: T) -> Mutex<T> {
+    Mutex::const_new(<RawMutex as lock_api::RawMutex>::INIT, value)
+}
+
 /// `parking_lot`'s, with a word for who holds it.
 #[derive(Debug)]
 pub struct RawMutex {
     /// A whole mutex of nothing, since condition variables take its guards.
-    pub(super) inner: parking_lot::Mutex<()>,
+    pub(super) inner: ::parking_lot::Mutex<()>,
     pub(super) holder: Holder,
 }
 
@@ -42,21 +46,14 @@ impl RawMutex {
 // SAFETY: the inner mutex excludes, and is locked and unlocked just when this is.
 unsafe impl lock_api::RawMutex for RawMutex {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait's way to make one")]
-    const INIT: Self = Self { inner: parking_lot::const_mutex(()), holder: Holder::new() };
+    const INIT: Self = Self { inner: ::parking_lot::const_mutex(()), holder: Holder::new() };
 
-    type GuardMarker = <parking_lot::RawMutex as lock_api::RawMutex>::GuardMarker;
+    type GuardMarker = <::parking_lot::RawMutex as lock_api::RawMutex>::GuardMarker;
 
     #[inline]
     fn lock(&self) {
         if !self.try_inner() {
-            contended(
-                &self.holder,
-                || self.try_inner(),
-                || {
-                    mem::forget(self.inner.lock());
-                    true
-                },
-            );
+            contended(&self.holder, || self.try_inner().then_some(()), || mem::forget(self.inner.lock()));
         }
         self.holder.acquired();
     }
@@ -98,11 +95,11 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
 
     fn try_lock_for(&self, timeout: Duration) -> bool {
         let lock = || self.inner.try_lock_for(timeout).map(mem::forget).is_some();
-        self.noted(self.try_inner() || contended(&self.holder, || self.try_inner(), lock))
+        self.noted(self.try_inner() || contended(&self.holder, || self.try_inner().then_some(true), lock))
     }
 
     fn try_lock_until(&self, timeout: Instant) -> bool {
         let lock = || self.inner.try_lock_until(timeout).map(mem::forget).is_some();
-        self.noted(self.try_inner() || contended(&self.holder, || self.try_inner(), lock))
+        self.noted(self.try_inner() || contended(&self.holder, || self.try_inner().then_some(true), lock))
     }
 }

@@ -11,9 +11,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record;
+use super::recorder::{HeldBy, recorder};
 use super::switch::{self, Session};
-use crate::clock;
+use crate::record::clock::system_ns;
+use crate::record::thread;
 
 /// Bits of `queue` that count those who wait. The rest is the sum of the moments.
 const COUNT_BITS: u32 = 16;
@@ -23,7 +24,7 @@ const MOST: u64 = (1 << COUNT_BITS) - 1;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
-/// use stagelight_profiler::lock::{Holder, Wait};
+/// use stagelight::lock::{Holder, Wait};
 ///
 /// struct SpinLock {
 ///     taken: AtomicBool,
@@ -82,7 +83,7 @@ impl Holder {
     #[inline]
     pub fn acquired(&self) {
         if let Some(session) = switch::session() {
-            let (stage, labels) = stagelight::__private::current();
+            let (stage, labels) = thread::current();
             let word = u64::from(session.get()) << 48 | u64::from(stage as u16) << 32 | u64::from(labels);
             self.word.store(word, Ordering::Relaxed);
         }
@@ -106,7 +107,7 @@ impl Holder {
             if waiting == 0 {
                 return None;
             }
-            let now = clock::monotonic_ns();
+            let now = system_ns();
             let sum = waiting.wrapping_mul(now);
             // The difference of two sums that wrap.
             let waited = (sum << COUNT_BITS).wrapping_sub(queue & !MOST) as i64 >> COUNT_BITS;
@@ -125,7 +126,7 @@ impl Holder {
     }
 
     /// Stage and label set of who holds the lock, if it was taken in this session.
-    pub(super) fn held_by(&self, session: Session) -> (u16, u32) {
+    pub(super) fn held_by(&self, session: Session) -> HeldBy {
         let word = self.word.load(Ordering::Relaxed);
         if word >> 48 == u64::from(session.get()) { ((word >> 32) as u16, word as u32) } else { (0, 0) }
     }
@@ -137,7 +138,7 @@ impl Holder {
             if queue & MOST == MOST {
                 return None;
             }
-            let now = clock::monotonic_ns();
+            let now = system_ns();
             let next = queue.wrapping_add((now << COUNT_BITS) + 1);
             match self.queue.compare_exchange_weak(queue, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(now),
@@ -160,8 +161,8 @@ impl Holder {
     }
 }
 
-/// A hold that is ending. Dropping it records whom it made wait, if it did, with the stack: about 1 µs, and more if that is deep. It doesn't refer to the lock, which may be
-/// gone by then.
+/// A hold that is ending. Dropping it records whom it made wait, if it did, with the stack: about 1 µs, and more if that is deep. It
+/// doesn't refer to the lock, which may be gone by then.
 #[must_use = "drop it once the lock is released"]
 #[derive(Debug)]
 pub struct Release(Option<MadeWait>);
@@ -169,15 +170,17 @@ pub struct Release(Option<MadeWait>);
 #[derive(Debug)]
 struct MadeWait {
     session: Session,
-    held_by: (u16, u32),
+    held_by: HeldBy,
     waited_ns: u64,
 }
 
 impl Drop for Release {
     #[inline]
     fn drop(&mut self) {
-        if let Some(MadeWait { session, held_by, waited_ns }) = self.0.take() {
-            record::made_wait(session, held_by, waited_ns);
+        if let Some(MadeWait { session, held_by, waited_ns }) = self.0.take()
+            && let Some(recorder) = recorder()
+        {
+            recorder.made_wait(session, held_by, waited_ns);
         }
     }
 }
@@ -191,7 +194,7 @@ mod tests {
         let session = Session::MIN;
         let holder = Holder::new();
         let starts: Vec<u64> = (0..3).map(|_| holder.enter().unwrap()).collect();
-        let begun = clock::monotonic_ns();
+        let begun = system_ns();
         std::thread::sleep(std::time::Duration::from_millis(2));
         assert!(holder.settle(session).is_some());
         let settled = holder.settled.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
-use super::wait::Wait;
+use crate::lock::Wait;
 
 /// Whether a wait that had an end came to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +24,14 @@ impl WaitTimeoutResult {
 /// named. While waits are recorded its stack is taken before the mutex is unlocked, which takes some microseconds.
 #[derive(Debug, Default)]
 pub struct Condvar {
-    inner: parking_lot::Condvar,
+    inner: ::parking_lot::Condvar,
 }
 
 impl Condvar {
     /// One that nobody waits on.
     #[must_use]
     pub const fn new() -> Self {
-        Self { inner: parking_lot::Condvar::new() }
+        Self { inner: ::parking_lot::Condvar::new() }
     }
 
     /// Wakes one that waits. Says whether there was one.
@@ -130,7 +130,7 @@ impl Condvar {
 /// Calls what unlocks the inner mutex for a while.
 fn unlocked<T: ?Sized, R>(
     guard: &mut MutexGuard<'_, T>,
-    wait: impl FnOnce(&mut parking_lot::MutexGuard<'_, ()>) -> R,
+    wait: impl FnOnce(&mut ::parking_lot::MutexGuard<'_, ()>) -> R,
 ) -> R {
     // SAFETY: it is unlocked by `wait` alone, which locks it again before anyone can use the guard.
     let raw = unsafe { MutexGuard::mutex(guard).raw() };
