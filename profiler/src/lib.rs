@@ -28,10 +28,10 @@
 //!
 //! | rung | what interrupts | taken where |
 //! | --- | --- | --- |
-//! | `perf-sigtrap` | a perf event that threads inherit and that signals the thread itself (`SIGTRAP`) | Linux 6.1 and no debugger; with `kernel.perf_event_paranoid` at 2 it is `perf-sigtrap-user`, which interrupts user code alone |
-//! | `perf-setsig` | a perf event a thread that sends it `SIGPROF`; user code alone | older kernels, and under a debugger |
-//! | `ctimer` | a timer on each thread's CPU clock (`SIGPROF`), at most at the kernel's tick | containers that forbid `perf_event_open` |
-//! | `sampler-thread` | a thread that looks at the others' CPU clocks and sends `SIGPROF` | where timers are refused too |
+//! | `perf-sigtrap` | a perf event that threads inherit and that signals the thread itself (`SIGTRAP`) | Linux 6.1 and no debugger; where the process may not see the kernel, or [`exec`](#exec) can't be guarded, it is `perf-sigtrap-user`, which interrupts user code alone |
+//! | `perf-setsig` | a perf event a thread that sends it `SIGURG`; user code alone | older kernels, and under a debugger |
+//! | `ctimer` | a timer on each thread's CPU clock (`SIGURG`), at most at the kernel's tick | containers that forbid `perf_event_open` |
+//! | `sampler-thread` | a thread that looks at the others' CPU clocks and sends `SIGURG` | where timers are refused too |
 //!
 //! Weights come to the threads' CPU time on each. On the perf rungs no waiting call is ended early with `EINTR`. The
 //! environment's `STAGELIGHT_CPU_RUNG` forces one, by its name; `auto` is the default.
@@ -69,7 +69,7 @@
 //!
 //! # Off the CPU, by the wall clock, and counters
 //! [`off_cpu`] shows where threads wait and for how long, by the kernel's context-switch events; it interrupts nothing, and
-//! needs `CAP_PERFMON` or `kernel.perf_event_paranoid` at 1 or less. [`wall`] needs no permission and visits all threads, whether
+//! needs `CAP_PERFMON` and `CAP_BPF` ([more](#exec)). [`wall`] needs no permission and visits all threads, whether
 //! they run or wait, by signals, which end some waits with `EINTR`. [`counters`] tells cycles, instructions, misses, faults and
 //! switches by stage and by statement. Of all these and CPU profiles one runs at a time; a [`continuous`] one steps aside for the
 //! others.
@@ -112,11 +112,25 @@
 //! | [`write_firefox`](Profile::write_firefox) | <https://profiler.firefox.com> |
 //!
 //! # Your responsibilities
-//! - The CPU profiler owns `SIGTRAP` and `SIGPROF` once it ran, and passes on those that aren't its own. Don't replace
-//!   its handlers while a profile runs.
+//! - The CPU profiler owns `SIGTRAP` and `SIGURG` once it ran, and passes on those that aren't its
+//!   own. Don't replace its handlers while a profile runs.
 //! - A handler needs 8 KiB of the stack that it interrupts. Threads with less to spare should block both signals.
 //! - In a dynamic library, thread-locals may allocate at their first use, which a handler can't bear: link this crate
 //!   into the executable.
+//!
+//! # Exec
+//! A process may call `exec` while a profile runs, a continuous one too: what a profile left
+//! pending does not kill the program that comes after, and there is nothing to call before.
+//! `SIGURG` does nothing by default, and timers and perf events end with `exec`. A sample that falls
+//! due within `exec` would leave a `SIGTRAP` behind; the kernel leaves such samples out, which takes
+//! Linux 6.11, `CAP_BPF` and `CAP_PERFMON`. Where they are missing, CPU profiles interrupt user code
+//! alone, which leaves nothing behind, and off-CPU profiles, kernel frames and the kernel's counters
+//! are refused, unless the process has promised that it [never execs](never_execs).
+//!
+//! What remains: a thread that blocks `SIGTRAP` while it is profiled and calls `exec` with the
+//! signal blocked leaves one pending, as POSIX wants it, and the new program dies if it unblocks it
+//! without a handler. And a processor's counter (`cycles` and the like) may interrupt in the first
+//! instructions of the call, before the kernel knows which it is.
 //!
 //! # What it is not for
 //! It samples its own process only, on Linux and x86_64; elsewhere it compiles, and profiles say why they can't. Where an
@@ -150,7 +164,7 @@ pub use control::{Server, serve};
 pub use cpu::{
     Continuous, ContinuousBuilder, Counter, CounterEstimate, Counters, CountersBuilder, CountersRow,
     CountersSession, CpuBuilder, CpuSession, Keeper, KeptProfile, OffCpuBuilder, OffCpuSession, Trigger,
-    WallBuilder, WallSession, continuous, counters, cpu, kept_profiles, off_cpu, past, wall,
+    WallBuilder, WallSession, continuous, counters, cpu, kept_profiles, never_execs, off_cpu, past, wall,
 };
 pub use error::Error;
 pub use heap::{

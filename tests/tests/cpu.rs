@@ -326,7 +326,7 @@ fn a_host_that_installs_a_handler_of_its_own_gets_its_signals_once() {
         return;
     }
     let traps = cpu().start().unwrap().rung().starts_with("perf-sigtrap");
-    let signal = if traps { libc::SIGTRAP } else { libc::SIGPROF };
+    let signal = if traps { libc::SIGTRAP } else { libc::SIGURG };
     // SAFETY: the handler has the type that the flags say.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();

@@ -31,8 +31,8 @@ use crate::settings::{self, Settings};
 /// Some 5 µs a sample: 7 % for code that does nothing but fault, and less than one for most. Nothing at all while none runs. A descriptor for each thread and counter.
 ///
 /// # What it needs
-/// Linux 6.1 and perf events. Without `CAP_PERFMON` and with `kernel.perf_event_paranoid` at 2, counters see user code alone, and
-/// context switches and migrations are absent.
+/// Linux 6.1 and perf events. Where the process may not see the kernel, or [`exec`](crate#exec)
+/// can't be guarded, counters see user code alone, and context switches and migrations are absent.
 pub fn counters() -> CountersBuilder {
     CountersBuilder { settings: Settings::default() }
 }

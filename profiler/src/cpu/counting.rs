@@ -6,8 +6,9 @@ use std::cell::Cell;
 use perf_event_open_sys::bindings;
 
 use super::events::{Events, Spec};
+use super::exec_guard::ExecGuard;
 use super::handler::{self, Given, Recorder, Weight};
-use super::perf_event::Source;
+use super::perf_event::{Source, what_it_takes};
 use super::rung::Trigger;
 use super::{Counter, What, sigtrap};
 use crate::clock;
@@ -62,8 +63,9 @@ impl Counting {
     pub(super) fn start() -> Result<Self, Error> {
         sigtrap::prepare(COUNTED.len() as u64)?;
         stagelight::__private::set_thread_observer(on_first_stage);
+        let guard = ExecGuard::for_kernel().map_err(|error| what_it_takes(&error));
         let events: Vec<_> =
-            COUNTED.iter().zip(FIRST_MARK..).map(|(counted, mark)| open(counted, mark)).collect();
+            COUNTED.iter().zip(FIRST_MARK..).map(|(counted, mark)| open(counted, mark, &guard)).collect();
         if events.iter().all(Result::is_err) {
             let reasons: Vec<_> = COUNTED
                 .iter()
@@ -123,19 +125,15 @@ impl Trigger for Counting {
     }
 }
 
-fn open(counted: &Counted, mark: u64) -> Result<(Events, bool), String> {
-    let spec = |user_only| Spec { source: counted.source, period: counted.period, mark, user_only };
-    let start = |user_only| Events::open(spec(user_only)).and_then(|events| events.enable().map(|()| events));
-    match start(false) {
-        Ok(events) => Ok((events, false)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
-            if counted.kernel_only {
-                return Err(format!(
-                    "{error}: it takes CAP_PERFMON, or kernel.perf_event_paranoid at 1 or less"
-                ));
-            }
-            start(true).map(|events| (events, true)).map_err(|error| error.to_string())
-        }
+/// With the kernel's part if there is a guard for it; else without, or why not.
+fn open(counted: &Counted, mark: u64, guard: &Result<ExecGuard, String>) -> Result<(Events, bool), String> {
+    if let (Err(why), true) = (guard, counted.kernel_only) {
+        return Err(why.clone());
+    }
+    let kernel = guard.as_ref().ok();
+    let spec = Spec { source: counted.source, period: counted.period, mark, kernel };
+    match Events::open(spec).and_then(|events| events.enable().map(|()| events)) {
+        Ok(events) => Ok((events, kernel.is_none())),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
             Err("this machine offers none: ENOENT".into())
         }

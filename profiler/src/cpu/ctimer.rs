@@ -9,7 +9,7 @@ use std::io;
 use super::follow::{self, PerThread};
 use super::random::Random;
 use super::rung::Trigger;
-use super::{roll, sigprof, tasks};
+use super::{roll, sigurg, tasks};
 use crate::clock;
 use crate::error::Error;
 
@@ -21,7 +21,7 @@ pub(super) struct Ctimer(());
 impl Ctimer {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         let budget = spare_signals()?;
-        sigprof::install()?;
+        sigurg::install()?;
         let timers = Timers { period_ns, by_thread: HashMap::new(), random: Random::new() };
         follow::start(Box::new(timers), budget).map_err(|error| Error::Io("timer_create".into(), error))?;
         Ok(Self(()))
@@ -40,7 +40,7 @@ impl Trigger for Ctimer {
     }
 
     fn signal(&self) -> libc::c_int {
-        libc::SIGPROF
+        libc::SIGURG
     }
 
     fn tend(&mut self) {
@@ -119,7 +119,7 @@ fn create(tid: i32) -> io::Result<libc::c_int> {
     // SAFETY: all-zero is a valid `sigevent`.
     let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
     event.sigev_notify = libc::SIGEV_THREAD_ID;
-    event.sigev_signo = libc::SIGPROF;
+    event.sigev_signo = libc::SIGURG;
     event.sigev_notify_thread_id = tid;
     event.sigev_value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(MARK) };
     let mut timer: libc::c_int = 0;

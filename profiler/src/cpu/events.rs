@@ -6,19 +6,21 @@ use std::io;
 
 use perf_event_open_sys::bindings;
 
+use super::exec_guard::ExecGuard;
 use super::perf_event::{PerfEvent, Source};
 use super::{sigtrap, tasks};
 
 /// Which event.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spec {
+#[derive(Clone, Copy)]
+pub(super) struct Spec<'a> {
     pub(super) source: Source,
     /// Counts from one signal to the next.
     pub(super) period: u64,
     /// Told from other events by this number above [`sigtrap::MARK`].
     pub(super) mark: u64,
-    /// Whether only user code counts, which is all that an unprivileged process may see.
-    pub(super) user_only: bool,
+    /// What guards samples that fall into the kernel. None if user code alone counts, which is all
+    /// that an unprivileged process may see.
+    pub(super) kernel: Option<&'a ExecGuard>,
 }
 
 /// The event, on all threads. Dropping it ends it.
@@ -41,7 +43,7 @@ pub(super) struct Total {
 impl Events {
     /// Opens the event on all threads. Threads that one with an event starts inherit it; those that one without starts
     /// meanwhile are found by looking again. A thread that has both samples twice as often, each for half the weight.
-    pub(super) fn open(spec: Spec) -> io::Result<Self> {
+    pub(super) fn open(spec: Spec<'_>) -> io::Result<Self> {
         let mut all = Self { events: Vec::new(), refused: Vec::new() };
         let mut seen = HashSet::new();
         // A few looks find the children of threads that were not reached yet; a process that goes on making threads
@@ -92,15 +94,18 @@ impl Events {
 }
 
 /// Opens the event on one thread.
-pub(super) fn open(tid: i32, spec: Spec) -> io::Result<PerfEvent> {
-    let mut attr = PerfEvent::attributes(spec.source, spec.period, spec.user_only);
+fn open(tid: i32, spec: Spec<'_>) -> io::Result<PerfEvent> {
+    let mut attr = PerfEvent::attributes(spec.source, spec.period, spec.kernel.is_none());
     attr.sig_data = sigtrap::MARK.wrapping_add(spec.mark);
     attr.read_format =
         u64::from(bindings::PERF_FORMAT_TOTAL_TIME_ENABLED | bindings::PERF_FORMAT_TOTAL_TIME_RUNNING);
     attr.set_inherit(1);
     attr.set_inherit_thread(1);
     attr.set_sigtrap(1);
-    // After `exec` the signal would meet a program without a handler.
+    // After `exec` the signal would meet a program without a handler. Within it the guard keeps it
+    // back.
     attr.set_remove_on_exec(1);
-    PerfEvent::open(tid, attr)
+    let event = PerfEvent::open(tid, attr)?;
+    spec.kernel.map_or(Ok(()), |guard| guard.attach(&event))?;
+    Ok(event)
 }

@@ -18,6 +18,8 @@ mod drain;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod events;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod exec_guard;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod follow;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod handler;
@@ -25,6 +27,7 @@ mod handler;
 pub mod kernel_records;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kernel_ring;
+mod never_execs;
 mod off_cpu;
 mod past;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -55,9 +58,9 @@ mod session;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod sigprof;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sigtrap;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sigurg;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod switches;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -76,6 +79,7 @@ pub use continuous::{Continuous, ContinuousBuilder, continuous};
 pub use counters::{
     Counter, CounterEstimate, Counters, CountersBuilder, CountersRow, CountersSession, counters,
 };
+pub use never_execs::never_execs;
 pub use off_cpu::{OffCpuBuilder, OffCpuSession, off_cpu};
 #[cfg(feature = "control")]
 pub(crate) use past::raw as raw_past;
@@ -211,8 +215,9 @@ impl CpuBuilder {
     /// interrupts: `main;write;[kernel];ksys_write;vfs_write`. Without it the frame `[kernel]` stands for all that is done within
     /// system calls, and `[kernel, fault or interrupt]` for what the kernel does else.
     ///
-    /// It takes the rung `perf-sigtrap`, and `CAP_PERFMON` or `kernel.perf_event_paranoid` at 1 or less; for names also
-    /// `CAP_SYSLOG`, or that limit at 1 or less, and `kernel.kptr_restrict` at 0. Where that is refused, the profile is taken without
+    /// It takes the rung `perf-sigtrap`, Linux 6.11, `CAP_PERFMON` and `CAP_BPF`, or less in a program
+    /// that [never execs](crate::never_execs); for names also
+    /// `CAP_SYSLOG`, or `kernel.perf_event_paranoid` at 1 or less, and `kernel.kptr_restrict` at 0. Where that is refused, the profile is taken without
     /// it, or has addresses instead of names, and [`ProfileStats::rungs_refused`](crate::ProfileStats::rungs_refused) says so and
     /// why. Threads for which there is no room are sampled without the kernel's functions, and counted in
     /// [`ProfileStats::dropped`](crate::ProfileStats::dropped) as `kernel_frames_missed`.

@@ -38,7 +38,8 @@ const MIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 /// [`ProfileStats::thinned`](crate::ProfileStats::thinned) says how many were not sampled.
 ///
 /// # What it needs
-/// Linux 6.1, and perf events of the kernel: `CAP_PERFMON`, or `kernel.perf_event_paranoid` at 1 or less. Where that is refused,
+/// Linux 6.11, `CAP_PERFMON` and `CAP_BPF`. In a program that [never execs](crate::never_execs),
+/// Linux 6.1 and `CAP_PERFMON`, or `kernel.perf_event_paranoid` at 1 or less. Where that is refused,
 /// [`wall`](fn@crate::wall) needs no permission.
 pub fn off_cpu() -> OffCpuBuilder {
     OffCpuBuilder { min_wait: Duration::from_micros(10), settings: Settings::default() }

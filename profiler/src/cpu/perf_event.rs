@@ -64,6 +64,15 @@ impl PerfEvent {
         }
     }
 
+    /// Has a BPF program decide on each sample.
+    pub(super) fn filter_by(&self, program: i32) -> io::Result<()> {
+        // SAFETY: a call on an event of ours; the kernel looks the program's descriptor up.
+        match unsafe { ioctls::SET_BPF(self.0.as_raw_fd(), program as u32) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     pub(super) fn fd(&self) -> i32 {
         self.0.as_raw_fd()
     }
@@ -88,7 +97,8 @@ pub(super) fn what_it_takes(error: &io::Error) -> String {
                  {paranoid} here; and in a container a seccomp profile that lets perf_event_open pass"
             )
         }
-        _ => format!("perf_event_open: {error}"),
+        Some(_) => format!("perf_event_open: {error}"),
+        None => error.to_string(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use perf_event_open_sys::bindings;
 
+use super::exec_guard::ExecGuard;
 use super::follow::{self, PerThread};
 use super::handler::{self, Weight};
 use super::kernel_records::Chain;
@@ -33,11 +34,12 @@ impl PerfKernel {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         sigtrap::prepare(1)?;
         let budget = spare_descriptors(1)?;
+        let refused = |error| Error::Refused(perf_event::what_it_takes(&error));
+        let guard = ExecGuard::for_kernel().map_err(refused)?;
         WITHOUT.store(0, Ordering::Relaxed);
         WITH.store(0, Ordering::Relaxed);
-        let threads = Threads { period_ns, by_thread: HashMap::new(), without: HashSet::new() };
-        follow::start(Box::new(threads), budget)
-            .map_err(|error| Error::Refused(perf_event::what_it_takes(&error)))?;
+        let threads = Threads { period_ns, guard, by_thread: HashMap::new(), without: HashSet::new() };
+        follow::start(Box::new(threads), budget).map_err(refused)?;
         // From here on dropping it ends it.
         let perf = Self { lost_before: kernel_ring::lost() };
         if WITH.load(Ordering::Relaxed) == 0 {
@@ -87,6 +89,7 @@ impl Drop for PerfKernel {
 
 struct Threads {
     period_ns: u64,
+    guard: ExecGuard,
     by_thread: HashMap<i32, Sampled>,
     /// Those that got no ring, so that each is counted once.
     without: HashSet<i32>,
@@ -102,6 +105,7 @@ impl PerThread for Threads {
     fn add(&mut self, tid: i32, new: bool) -> io::Result<()> {
         let place = Place::claim();
         let event = open(tid, self.period_ns, place.as_ref().map_or(NO_PLACE_MARK, Place::mark))?;
+        self.guard.attach(&event)?;
         let ring = place.filter(|place| place.map(&event, tid).is_ok());
         let sampled = Sampled { event, ring };
         if sampled.ring.is_some() {
@@ -129,7 +133,8 @@ fn open(tid: i32, period_ns: u64, mark: u64) -> io::Result<PerfEvent> {
     // The program's own part is walked by its tables.
     attr.set_exclude_callchain_user(1);
     attr.set_sigtrap(1);
-    // After `exec` the signal would meet a program without a handler.
+    // After `exec` the signal would meet a program without a handler. Within it the guard keeps it
+    // back.
     attr.set_remove_on_exec(1);
     PerfEvent::open(tid, attr)
 }

@@ -1,5 +1,6 @@
-//! The second rung: a cpu-clock event on every thread whose descriptor sends SIGPROF to the thread (`F_SETSIG` and
-//! `F_SETOWN_EX`). For kernels before 6.1, and where a debugger is attached, which lets SIGPROF pass.
+//! The second rung: a cpu-clock event on every thread whose descriptor sends SIGURG to the thread
+//! (`F_SETSIG` and
+//! `F_SETOWN_EX`). For kernels before 6.1, and where a debugger is attached: it lets SIGURG pass.
 //!
 //! Threads don't inherit such an event: the signal of a child's would go to its parent. So they are followed. Only user
 //! code is interrupted: the signal is sent by the kernel's timer, and one that it sent within a system call would have
@@ -11,7 +12,7 @@ use std::io;
 use super::follow::{self, PerThread};
 use super::perf_event::{PerfEvent, Source, spare_descriptors};
 use super::rung::Trigger;
-use super::{roll, sigprof};
+use super::{roll, sigurg};
 use crate::clock;
 use crate::error::Error;
 
@@ -25,7 +26,7 @@ pub(super) struct PerfSetsig(());
 impl PerfSetsig {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         let budget = spare_descriptors(1)?;
-        sigprof::install()?;
+        sigurg::install()?;
         let events = Events { period_ns, by_thread: HashMap::new() };
         follow::start(Box::new(events), budget)
             .map_err(|error| Error::Io("perf_event_open, F_SETSIG".into(), error))?;
@@ -45,7 +46,7 @@ impl Trigger for PerfSetsig {
     }
 
     fn signal(&self) -> libc::c_int {
-        libc::SIGPROF
+        libc::SIGURG
     }
 
     fn blind_to_kernel(&self) -> bool {
@@ -74,7 +75,14 @@ struct Events {
 
 impl PerThread for Events {
     fn add(&mut self, tid: i32, new: bool) -> io::Result<()> {
-        let event = PerfEvent::open(tid, PerfEvent::attributes(Source::CPU_CLOCK, self.period_ns, true))?;
+        let mut attr = PerfEvent::attributes(Source::CPU_CLOCK, self.period_ns, true);
+        // A child that was forked may hold the descriptor beyond the host's `exec`. Linux before
+        // 5.13 can't.
+        attr.set_remove_on_exec(1);
+        let event = PerfEvent::open(tid, attr).or_else(|_| {
+            attr.set_remove_on_exec(0);
+            PerfEvent::open(tid, attr)
+        })?;
         signal_thread(&event, tid)?;
         // Before the first signal. If the roll is full, the first sample weighs a period.
         roll::enter(tid, if new { 0 } else { clock::thread_cpu_ns(tid)? });
@@ -100,7 +108,7 @@ fn signal_thread(event: &PerfEvent, tid: i32) -> io::Result<()> {
     // SAFETY: calls on a descriptor of ours; the structure outlives the call that reads it.
     let failed = unsafe {
         libc::fcntl(event.fd(), F_SETOWN_EX, &raw const owner) != 0
-            || libc::fcntl(event.fd(), F_SETSIG, libc::SIGPROF) != 0
+            || libc::fcntl(event.fd(), F_SETSIG, libc::SIGURG) != 0
             || libc::fcntl(event.fd(), libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK) != 0
     };
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }

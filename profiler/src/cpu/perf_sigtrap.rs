@@ -1,10 +1,13 @@
 //! The highest rung: a cpu-clock event on every thread that raises SIGTRAP synchronously in the thread whose time ran
 //! out. New threads inherit it, so none is missed.
 
-use super::events::{self, Events, Spec};
-use super::perf_event::Source;
+use std::io;
+
+use super::events::{Events, Spec};
+use super::exec_guard::ExecGuard;
+use super::perf_event::{Source, what_it_takes};
 use super::rung::Trigger;
-use super::{roll, sigtrap, tasks};
+use super::{roll, sigtrap};
 use crate::clock;
 use crate::error::Error;
 
@@ -13,28 +16,26 @@ pub(super) const USER_MARK: u64 = 2;
 
 pub(super) struct PerfSigtrap {
     events: Events,
-    user_only: bool,
+    /// Why user code alone is interrupted, if it is.
+    user_only: Option<String>,
 }
 
 impl PerfSigtrap {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
         sigtrap::prepare(1)?;
-        let mark = |user_only| if user_only { USER_MARK } else { 0 };
-        let spec = |user_only| Spec {
-            source: Source::CPU_CLOCK,
-            period: period_ns,
-            mark: mark(user_only),
-            user_only,
-        };
         let failed = |error| Error::Io("perf_event_open".into(), error);
         // With the kernel's time if that is permitted: else samples fall on user code alone, and weigh what the
         // thread spent in the kernel as well.
-        let user_only = match events::open(tasks::own(), spec(false)) {
-            Ok(_) => false,
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => true,
+        let (guard, user_only) = match ExecGuard::for_kernel() {
+            Ok(guard) => (Some(guard), None),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                (None, Some(format!("perf-sigtrap with the kernel's time: {}", what_it_takes(&error))))
+            }
             Err(error) => return Err(failed(error)),
         };
-        let mut events = Events::open(spec(user_only)).map_err(failed)?;
+        let mark = if guard.is_some() { 0 } else { USER_MARK };
+        let spec = Spec { source: Source::CPU_CLOCK, period: period_ns, mark, kernel: guard.as_ref() };
+        let mut events = Events::open(spec).map_err(failed)?;
         if let Some(error) = events.refused.pop() {
             return Err(failed(error));
         }
@@ -50,11 +51,11 @@ impl PerfSigtrap {
 
 impl Trigger for PerfSigtrap {
     fn name(&self) -> &'static str {
-        if self.user_only { "perf-sigtrap-user" } else { "perf-sigtrap" }
+        if self.user_only.is_some() { "perf-sigtrap-user" } else { "perf-sigtrap" }
     }
 
     fn limits(&self) -> &'static str {
-        if self.user_only {
+        if self.user_only.is_some() {
             "user code alone is interrupted: time in the kernel is a frame of its own, with the labels of the sample after \
              it; a thread that lives shorter than a period gets no sample"
         } else {
@@ -67,7 +68,11 @@ impl Trigger for PerfSigtrap {
     }
 
     fn blind_to_kernel(&self) -> bool {
-        self.user_only
+        self.user_only.is_some()
+    }
+
+    fn refused(&self) -> Option<&str> {
+        self.user_only.as_deref()
     }
 }
 

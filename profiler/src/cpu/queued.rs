@@ -1,4 +1,4 @@
-//! Queued signals: `SIGPROF` to one thread, with a code that says what for, and a value.
+//! Queued signals: SIGURG to one thread, with a code that says what for, and a value.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ static UNMARKED: AtomicBool = AtomicBool::new(false);
 pub(super) fn send(tid: i32, purpose: Purpose, value: u64) -> io::Result<()> {
     // SAFETY: neither has preconditions.
     let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
-    let signo = libc::SIGPROF;
+    let signo = libc::SIGURG;
     let info =
         Info { signo, errno: 0, code: purpose as libc::c_int, _padding: 0, pid, uid, value, _rest: [0; 12] };
     // SAFETY: the kernel reads `info`, which is as large as it expects.
@@ -51,7 +51,7 @@ pub(super) fn send(tid: i32, purpose: Purpose, value: u64) -> io::Result<()> {
 pub(super) fn send_unmarked(tid: i32) -> io::Result<()> {
     UNMARKED.store(true, Ordering::Relaxed);
     // SAFETY: the call takes numbers alone.
-    sent(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGPROF) })
+    sent(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGURG) })
 }
 
 /// Whether one of the two can be sent, by a call that sends nothing.

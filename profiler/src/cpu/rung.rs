@@ -29,6 +29,11 @@ pub(super) trait Trigger: Send {
         false
     }
 
+    /// Why a better form of it does not work, if there is one.
+    fn refused(&self) -> Option<&str> {
+        None
+    }
+
     /// Looks after threads that came and went. Called every few milliseconds.
     fn tend(&mut self) {}
 
@@ -102,7 +107,10 @@ fn start_cpu(period_ns: u64, kernel_frames: bool) -> Result<(Box<dyn Trigger>, V
     }
     for (name, start) in LADDER.iter().filter(|(name, _)| any || *name == wish) {
         match start(period_ns) {
-            Ok(trigger) => return Ok((trigger, refused)),
+            Ok(trigger) => {
+                refused.extend(trigger.refused().map(str::to_owned));
+                return Ok((trigger, refused));
+            }
             Err(error) => refused.push(format!("{name}: {error}")),
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::queued::{self, Purpose};
 use super::roll::{self, Entry};
 use super::rung::Trigger;
-use super::{random::Random, sigprof, tasks};
+use super::{random::Random, sigurg, tasks};
 use crate::clock;
 use crate::error::Error;
 
@@ -30,7 +30,7 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub(super) fn start(period_ns: u64) -> Result<Self, Error> {
-        sigprof::install()?;
+        sigurg::install()?;
         queued::may_send(tasks::own()).map_err(|error| Error::Io("tgkill".into(), error))?;
         clock::thread_cpu_ns(tasks::own())
             .map_err(|error| Error::Io("the CPU clock of a thread".into(), error))?;
@@ -66,7 +66,7 @@ impl Trigger for Sampler {
     }
 
     fn signal(&self) -> libc::c_int {
-        libc::SIGPROF
+        libc::SIGURG
     }
 
     fn threads_missed(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Installing a signal handler beside whatever the host has, once and for the life of the process.
 //!
 //! A handler is never taken away again: a signal that is on its way when a profile ends would meet the default
-//! action, which for these signals is death.
+//! action, which for SIGTRAP is death.
 
 use std::cell::Cell;
 use std::ptr::null_mut;
@@ -81,6 +81,8 @@ impl Former {
             }
             // The host's handler has had it, and passed it on to what it takes for its predecessor.
             _ if reentered => {}
+            // The default of this one is to do nothing.
+            _ if signal == libc::SIGURG => {}
             _ => {
                 // The default: the signal is raised again and takes effect when this handler returns.
                 // SAFETY: both calls are async-signal-safe and take a valid signal.

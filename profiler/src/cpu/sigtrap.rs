@@ -20,7 +20,7 @@ pub(super) fn prepare(events: u64) -> Result<(), Error> {
     if tasks::traced() {
         return Err(Error::Refused("a debugger is attached, which would stop at every sample".into()));
     }
-    if kernel() < (6, 1) {
+    if tasks::kernel_version() < (6, 1) {
         return Err(Error::Refused(
             "a kernel before 6.1 may kill a process whose thread blocks SIGTRAP as its sample falls due"
                 .into(),
@@ -28,13 +28,6 @@ pub(super) fn prepare(events: u64) -> Result<(), Error> {
     }
     spare_descriptors(events)?;
     signal::install(libc::SIGTRAP, on_trap, &FORMER)
-}
-
-/// The running kernel's version; (0, 0) if it does not say.
-fn kernel() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
 extern "C" fn on_trap(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use perf_event_open_sys::bindings;
 
 use super::events::{Events, Spec};
+use super::exec_guard::ExecGuard;
 use super::handler::{self, Given, Recorder, Weight};
 use super::perf_event::{Source, what_it_takes};
 use super::rung::Trigger;
@@ -49,6 +50,8 @@ pub(super) struct Switches(Events);
 impl Switches {
     pub(super) fn start() -> Result<Self, Error> {
         sigtrap::prepare(1).map_err(|error| refused(&error.to_string()))?;
+        // Switches happen in the kernel.
+        let guard = ExecGuard::for_kernel().map_err(|error| refused(&what_it_takes(&error)))?;
         FIRST.store(0, Ordering::Relaxed);
         thinning::reset();
         stagelight::__private::set_thread_observer(on_first_stage);
@@ -56,8 +59,7 @@ impl Switches {
             source: Source::software(bindings::PERF_COUNT_SW_CONTEXT_SWITCHES),
             period: 1,
             mark: MARK,
-            // Switches happen in the kernel.
-            user_only: false,
+            kernel: Some(&guard),
         });
         let events = events.and_then(|events| events.enable().map(|()| events));
         let events = events.map_err(|error| refused(&what_it_takes(&error)))?;

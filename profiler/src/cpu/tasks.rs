@@ -65,3 +65,10 @@ fn status_line(of: &str, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{of}/status")).ok()?;
     Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
 }
+
+/// The running kernel's version; (0, 0) if it does not say.
+pub(super) fn kernel_version() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}

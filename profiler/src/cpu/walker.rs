@@ -12,7 +12,7 @@ use super::handler::{self, Given, Recorder, Weight};
 use super::queued::{self, Purpose};
 use super::random::Random;
 use super::rung::Trigger;
-use super::{What, sigprof, tasks};
+use super::{What, sigurg, tasks};
 use crate::clock;
 use crate::error::Error;
 use crate::profile::State;
@@ -37,7 +37,7 @@ pub(super) struct Walker {
 
 impl Walker {
     pub(super) fn start(hz: u32) -> Result<Self, Error> {
-        sigprof::install()?;
+        sigurg::install()?;
         VISITED.store(true, Ordering::Relaxed);
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -59,7 +59,7 @@ impl Trigger for Walker {
     }
 
     fn signal(&self) -> libc::c_int {
-        libc::SIGPROF
+        libc::SIGURG
     }
 }
 

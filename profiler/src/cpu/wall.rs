@@ -22,7 +22,7 @@ pub const WALL_HZ: RangeInclusive<u32> = 1..=250;
 ///
 /// It needs no permission, and shows also the waits that never end, which [`off_cpu`](fn@crate::off_cpu) can't. Each
 /// sample stands for the time since its thread's last one. The label `state` says `running` (or able to) or `waiting`, as the
-/// kernel had it when the thread was visited. A thread that blocks `SIGPROF` is not in it.
+/// kernel had it when the thread was visited. A thread that blocks `SIGURG` is not in it.
 ///
 /// # Cost
 /// It wakes every thread of the process at its rate, which is why it is never taken unless asked for:

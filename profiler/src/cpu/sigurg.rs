@@ -1,4 +1,9 @@
-//! The handler of SIGPROF, for all triggers that use it: it tells their signals from each other and from the host's.
+//! The handler of SIGURG, for all triggers that use it: it tells their signals from each other and
+//! from the host's.
+//!
+//! This signal, because its default action is to do nothing: one that is pending as the host calls
+//! `exec` outlives the handler, and any other would kill the program that comes after. Nobody else
+//! uses it but for urgent data of sockets, and debuggers let it pass.
 
 use super::handler::{self, Weight};
 use super::queued::{self, Purpose, Queued};
@@ -13,10 +18,10 @@ static FORMER: Former = Former::new();
 
 /// Installs it, if it isn't.
 pub(super) fn install() -> Result<(), Error> {
-    signal::install(libc::SIGPROF, on_prof, &FORMER)
+    signal::install(libc::SIGURG, on_urgent, &FORMER)
 }
 
-extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn on_urgent(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: `context` is this handler's third argument.
     let sample = |weight| unsafe { handler::sample(weight, context) };
     // SAFETY: as above.
@@ -37,11 +42,13 @@ extern "C" fn on_prof(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         // If it is not asked for any more, it was answered at a signal of the host's.
         Queued::For(Purpose::Ask, _) if !roll::answer() => {}
         Queued::For(Purpose::Ask, _) => sample(Weight::SinceLast),
-        // The sampler thread's if it asked. Should it be the host's all the same, ours is taken for the host's.
+        // The sampler thread's if it asked. Should it be the host's all the same, ours is taken for
+        // the host's.
         Queued::SaysNothing | Queued::Unmarked if roll::answer() => sample(Weight::SinceLast),
         Queued::SaysNothing if walker::may_visit() => visit(0),
         Queued::SaysNothing | Queued::Unmarked | Queued::Not => {
-            // The host's. One of the sampler thread's may have fallen together with it: a thread has one of a kind pending.
+            // The host's. One of the sampler thread's may have fallen together with it: a thread
+            // has one of a kind pending.
             if roll::answer() {
                 sample(Weight::SinceLast);
             }
