@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use addr2line::gimli::{self, SectionId};
+use addr2line::gimli;
 use addr2line::{Context, LookupContinuation as _, LookupResult};
 use object::{Object as _, ObjectSection as _};
 
@@ -55,9 +55,8 @@ fn read(file: &ObjectFile, addresses: &[u64]) -> Result<Told, String> {
     let shared_file = debug_files::shared(file, &elf)?;
     let split_files = SplitFiles::new(file);
 
-    let own = Sections::load(&elf, &budget, SectionId::name)?;
-    let load = |shared| Sections::load_file(shared, &budget, SectionId::name);
-    let shared = shared_file.as_ref().map(load).transpose()?;
+    let own = Sections::of(&elf, &budget)?;
+    let shared = shared_file.as_ref().map(|shared| Sections::of(&shared.elf()?, &budget)).transpose()?;
     let split = SplitUnits::new(&split_files, &budget)?;
     let mut dwarf = own.dwarf();
     if let Some(shared) = &shared {

@@ -43,53 +43,64 @@ pub(super) struct Sections<'a> {
     endian: RunTimeEndian,
 }
 
-impl<'a> Sections<'a> {
-    const WANTED: [SectionId; 12] = [
-        SectionId::DebugAbbrev,
-        SectionId::DebugAddr,
-        SectionId::DebugAranges,
-        SectionId::DebugCuIndex,
-        SectionId::DebugInfo,
-        SectionId::DebugLine,
-        SectionId::DebugLineStr,
-        SectionId::DebugRanges,
-        SectionId::DebugRngLists,
-        SectionId::DebugStr,
-        SectionId::DebugStrOffsets,
-        SectionId::DebugTuIndex,
-    ];
+/// What lines and inlined functions take.
+const WANTED: [SectionId; 10] = [
+    SectionId::DebugAbbrev,
+    SectionId::DebugAddr,
+    SectionId::DebugAranges,
+    SectionId::DebugInfo,
+    SectionId::DebugLine,
+    SectionId::DebugLineStr,
+    SectionId::DebugRanges,
+    SectionId::DebugRngLists,
+    SectionId::DebugStr,
+    SectionId::DebugStrOffsets,
+];
 
+/// What a package of split units must have as well: its index, and what that points into.
+const PACKAGED: [SectionId; 7] = [
+    SectionId::DebugCuIndex,
+    SectionId::DebugTuIndex,
+    SectionId::DebugLoc,
+    SectionId::DebugLocLists,
+    SectionId::DebugMacinfo,
+    SectionId::DebugMacro,
+    SectionId::DebugTypes,
+];
+
+impl<'a> Sections<'a> {
     /// # Errors
     /// In a sentence, if they can't be uncompressed.
-    pub(super) fn load(
+    pub(super) fn of(elf: &Elf<'a>, budget: &Budget) -> Result<Self, String> {
+        Self::load(elf, budget, WANTED.iter().map(|&id| (id, id.name())))
+    }
+
+    /// Those of a split unit, or of a package of such.
+    ///
+    /// # Errors
+    /// In a sentence, if the file can't be read or they can't be uncompressed.
+    pub(super) fn of_split(file: &'a ObjectFile, budget: &Budget) -> Result<Self, String> {
+        let all = WANTED.iter().chain(&PACKAGED);
+        Self::load(&file.elf()?, budget, all.filter_map(|&id| Some((id, id.dwo_name()?))))
+    }
+
+    fn load(
         elf: &Elf<'a>,
         budget: &Budget,
-        name: fn(SectionId) -> &'static str,
+        wanted: impl Iterator<Item = (SectionId, &'static str)>,
     ) -> Result<Self, String> {
         let mut sections = Vec::new();
-        for id in Self::WANTED {
-            if name(id).is_empty() {
-                continue;
-            }
-            let Some(section) = elf.section_by_name(name(id)) else { continue };
-            let failed = |error| format!("{}: {error}", name(id));
+        for (id, name) in wanted {
+            let Some(section) = elf.section_by_name(name) else { continue };
+            let failed = |error| format!("{name}: {error}");
             let data = section.compressed_data().map_err(failed)?;
-            let is_compressed = data.format != object::CompressionFormat::None;
-            if is_compressed {
+            if data.format != object::CompressionFormat::None {
                 budget.take(data.uncompressed_size)?;
             }
             sections.push((id, data.decompress().map_err(failed)?));
         }
         let endian = if elf.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
         Ok(Self { sections, endian })
-    }
-
-    pub(super) fn load_file(
-        file: &'a ObjectFile,
-        budget: &Budget,
-        name: fn(SectionId) -> &'static str,
-    ) -> Result<Self, String> {
-        Self::load(&file.elf()?, budget, name)
     }
 
     fn reader(&self, wanted: SectionId) -> Reader<'_> {

@@ -97,6 +97,10 @@ fn any_symbol(mut lines: impl BufRead, mut condition: impl FnMut(Symbol<'_>) -> 
     Ok(false)
 }
 
+/// No function of the kernel is longer. What lies farther behind a symbol is in none, but in what has
+/// no symbol, such as a module that was unloaded or a program that was made at run time.
+const LONGEST: u64 = 256 << 10;
+
 /// The function that each address lies in is the one that begins last before it. Symbols come in no order.
 fn find(lines: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
     /// What begins last between an address that is wanted and the one before it.
@@ -121,14 +125,15 @@ fn find(lines: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<String>
         false
     })?;
     let mut present = None;
-    let name = |last: Last| {
+    let name = |(last, wanted): (Last, &u64)| {
         let (address, is_code, _) = last.rank;
         if address != 0 {
-            present = is_code.then_some(last.name);
+            present = is_code.then_some((address, last.name));
         }
-        present.clone()
+        let near = |(address, _): &&(u64, String)| wanted - address < LONGEST;
+        present.as_ref().filter(near).map(|(_, name)| name.clone())
     };
-    Ok(lasts.into_iter().map(name).collect())
+    Ok(lasts.into_iter().zip(addresses).map(name).collect())
 }
 
 #[cfg(test)]
@@ -170,6 +175,7 @@ ffffffffff600000 T vsyscall
             module + 8,
             module + 9,
             module + 0x180,
+            module + 0x100 + LONGEST,
         ];
         let names = found(&addresses);
         let names: Vec<&str> = names.iter().map(|name| name.as_deref().unwrap_or("")).collect();
@@ -184,6 +190,7 @@ ffffffffff600000 T vsyscall
             "module_write [zfs]",
             "module_write [zfs]",
             "module_read [zfs]",
+            "",
         ];
         assert_eq!(names, expected);
         assert!(found(&[]).is_empty());

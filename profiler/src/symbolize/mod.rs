@@ -21,6 +21,7 @@ mod plt;
 mod process;
 mod split_units;
 mod symbol_table;
+mod unwind_ranges;
 
 use object_file::ObjectFile;
 use object_frames::Missing;

@@ -124,3 +124,119 @@ impl Frame {
         self.line = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use object::{Object as _, ObjectSymbol as _};
+
+    use super::*;
+
+    const MAIN: &str = "
+        mod scan;
+        #[inline(never)]
+        fn outer(n: u64) -> u64 {
+            scan::page(n)
+        }
+        fn main() {
+            std::process::exit(i32::from(outer(std::env::args().count() as u64) == 7));
+        }";
+
+    const SCAN: &str = "
+        pub struct Page(u64);
+        impl Page {
+            #[inline(always)]
+            fn sum(&self) -> u64 {
+                (0..self.0).fold(1, |sum, next| std::hint::black_box(sum ^ next))
+            }
+        }
+        #[inline(always)]
+        pub fn page(n: u64) -> u64 {
+            Page(n).sum()
+        }";
+
+    /// All that is told of the instructions of `outer` in a program that `rustc` makes of the two
+    /// files.
+    fn told(folder: &Path, options: &[&str]) -> (Vec<Vec<Frame>>, Missing) {
+        let source = folder.join("orders/src");
+        std::fs::create_dir_all(&source).unwrap();
+        std::fs::write(source.join("main.rs"), MAIN).unwrap();
+        std::fs::write(source.join("scan.rs"), SCAN).unwrap();
+        let program = folder.join("orders/program");
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--edition=2021", "--crate-name=orders", "-O", "src/main.rs", "-o", "program"]);
+        rustc.args(options).current_dir(folder.join("orders"));
+        let output = rustc.output().unwrap();
+        assert!(output.status.success(), "{rustc:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let file = ObjectFile::open(&program).unwrap();
+        let elf = file.elf().unwrap();
+        let is_it = |symbol: &object::read::elf::ElfSymbol<'_, '_, _>| {
+            symbol.name().is_ok_and(|name| demangle(name).as_deref() == Some("orders::outer"))
+        };
+        let outer = elf.symbols().find(is_it).unwrap();
+        let addresses: Vec<u64> = (outer.address()..outer.address() + outer.size()).collect();
+        let mut missing = Missing::default();
+        let frames = frames(&file, &addresses, true, &mut missing);
+        (frames, missing)
+    }
+
+    fn names(frames: &[Frame]) -> Vec<&str> {
+        frames.iter().map(|frame| frame.function.as_str()).collect()
+    }
+
+    #[test]
+    fn inlined_functions_have_their_modules_whatever_the_debug_information_holds() {
+        for (options, sum) in [
+            (&["-Cdebuginfo=line-tables-only"][..], "orders::scan::sum"),
+            (&["-Cdebuginfo=2"], "orders::scan::Page::sum"),
+            (&["-Cdebuginfo=2", "-Csymbol-mangling-version=v0"], "<orders::scan::Page>::sum"),
+            (&["-Cdebuginfo=2", "-Csplit-debuginfo=packed"], "orders::scan::Page::sum"),
+            (&["-Cdebuginfo=2", "-Csplit-debuginfo=unpacked"], "orders::scan::Page::sum"),
+            (&["-Cdebuginfo=2", "-Clink-arg=-Wl,--compress-debug-sections=zlib"], "orders::scan::Page::sum"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let (all, missing) = told(folder.path(), options);
+            assert_eq!(missing.notes(), [""; 0], "{options:?}");
+            let chain = [sum, "orders::scan::page", "orders::outer"];
+            let inlined = all.iter().find(|frames| names(frames).ends_with(&chain));
+            let Some(frames) = inlined else { panic!("{options:?}: {all:#?}") };
+            let [.., sum, page, outer] = &frames[..] else { unreachable!() };
+            for (frame, file) in [(sum, "src/scan.rs"), (page, "src/scan.rs"), (outer, "src/main.rs")] {
+                assert!(frame.file.ends_with(file) && frame.line > 0, "{frame:?}");
+            }
+            for frames in &all {
+                assert_eq!(frames.last().unwrap().function, "orders::outer", "the symbol's name");
+                assert!(names(frames).iter().all(|name| name.contains("::")), "{options:?}: {frames:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_told_and_the_rest_has_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (all, missing) = told(folder.path(), &["-Cdebuginfo=0", "-Cstrip=debuginfo"]);
+        assert_eq!(missing.without_lines, [folder.path().join("orders/program").to_str().unwrap()]);
+        assert!(all.iter().all(|frames| names(frames) == ["orders::outer"]));
+
+        let folder = tempfile::tempdir().unwrap();
+        let split = ["-Cdebuginfo=2", "-Csplit-debuginfo=unpacked"];
+        told(folder.path(), &split);
+        let program = folder.path().join("orders/program");
+        for file in std::fs::read_dir(folder.path().join("orders")).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "dwo") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        let (_, notes) = super::super::in_file(&program, &[address_of_outer(&program)]);
+        assert!(notes[0].contains("files of split debug information are not there"), "{notes:?}");
+    }
+
+    fn address_of_outer(program: &Path) -> u64 {
+        let file = ObjectFile::open(program).unwrap();
+        let elf = file.elf().unwrap();
+        elf.symbols().find(|symbol| symbol.name().is_ok_and(|name| name.contains("outer"))).unwrap().address()
+    }
+}

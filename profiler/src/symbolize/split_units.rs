@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use addr2line::SplitDwarfLoad;
-use addr2line::gimli::{Dwarf, SectionId};
+use addr2line::gimli::Dwarf;
 
 use super::debug_files;
 use super::debug_sections::{Budget, Reader, Sections};
@@ -42,8 +42,8 @@ impl<'f> SplitUnits<'f> {
     /// # Errors
     /// In a sentence, if there is a package that can't be read.
     pub(super) fn new(files: &'f SplitFiles, budget: &'f Budget) -> Result<Self, String> {
-        let load = |package| Sections::load_file(package, budget, name);
-        let package = files.package.as_ref().map(load).transpose()?;
+        let package =
+            files.package.as_ref().map(|package| Sections::of_split(package, budget)).transpose()?;
         let units = (0..CAP).map(|_| OnceCell::new()).collect();
         Ok(Self { files, budget, package, units, next: Cell::new(0) })
     }
@@ -58,7 +58,7 @@ impl<'f> SplitUnits<'f> {
         let place = self.next.replace(self.next.get() + 1);
         let file = self.files.units.get(place)?.get_or_init(|| ObjectFile::open(&path(load)?).ok());
         let file = file.as_ref()?;
-        let sections = self.units[place].get_or_init(|| Sections::load_file(file, self.budget, name).ok());
+        let sections = self.units[place].get_or_init(|| Sections::of_split(file, self.budget).ok());
         let mut unit = sections.as_ref()?.dwarf();
         let header = unit.units().next().ok()??;
         (unit.unit(header).ok()?.dwo_id == Some(load.dwo_id)).then_some(())?;
@@ -71,9 +71,4 @@ impl<'f> SplitUnits<'f> {
 pub(super) fn path(load: &SplitDwarfLoad<Reader<'_>>) -> Option<PathBuf> {
     let folder = load.comp_dir.map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
     Some(Path::new(&folder).join(&*load.path?.to_string_lossy()))
-}
-
-/// What a section is called in such a file; empty for one that is not in it.
-fn name(id: SectionId) -> &'static str {
-    id.dwo_name().unwrap_or_default()
 }

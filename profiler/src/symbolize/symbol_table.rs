@@ -4,7 +4,8 @@
 //! The nearest symbol is often the wrong one: an address that lies between two functions, in a stub
 //! of the linker's, or in a function whose symbol was stripped belongs to neither neighbour. So a
 //! symbol names what its size covers, in its own section. One without a size, as hand-written
-//! assembly has them, names what lies between it and the next symbol, or the end of a sized one.
+//! assembly has them, names what lies between it and the next symbol or the end of a sized one, if
+//! the unwind tables know of no other function there.
 
 use std::cmp::Reverse;
 
@@ -12,6 +13,7 @@ use object::elf::{STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE};
 use object::read::elf::{Sym as _, SymbolTable};
 
 use super::object_file::{CodeSection, Elf, code_sections};
+use super::unwind_ranges;
 
 /// What makes one of several names for a place the better one: that it is a function's, that others
 /// may see it, that it begins with few underscores, and that it is short; then the alphabet.
@@ -60,10 +62,21 @@ pub(super) fn names<'a>(files: &[&Elf<'a>], addresses: &[u64]) -> Vec<Option<&'a
     let name = |(nearest, &address): (Nearest<'a>, &u64)| {
         before = nearest.unsized_before.or(before);
         last_end = last_end.max(nearest.last_end);
-        let reaches = |symbol: &Symbol<'_>| symbol.covers(address) && symbol.start >= last_end;
+        let reaches = |symbol: &Symbol<'_>| {
+            symbol.covers(address)
+                && symbol.start >= last_end
+                && !another_function(files, symbol.start, address)
+        };
         nearest.covering.or_else(|| before.filter(reaches)).map(|symbol| symbol.name)
     };
     all.into_iter().zip(addresses).map(name).collect()
+}
+
+/// Whether the unwind tables part an address from a symbol without a size before it: another function
+/// begins in between, or the symbol's own has ended.
+fn another_function(files: &[&Elf<'_>], start: u64, address: u64) -> bool {
+    let function = files.iter().find_map(|elf| unwind_ranges::last_before(elf, address));
+    function.is_some_and(|range| start < range.start || range.contains(&start) && !range.contains(&address))
 }
 
 fn note<'a>(symbol: Symbol<'a>, addresses: &[u64], all: &mut [Nearest<'a>]) {
@@ -165,8 +178,16 @@ mod tests {
         .size outer, . - outer
         .type last, @function
         last:           nop
+        .type unwound, @function
+        unwound:        .cfi_startproc
+                        nop
+                        .cfi_endproc
+                        nop                     # unnamed_2: after the function's end
+                        .cfi_startproc
+                        nop                     # unnamed_3: a function whose symbol was stripped
+                        .cfi_endproc
         .section other_code, "ax", @progbits
-                        nop                     # unnamed_2: the first of its section
+                        nop                     # unnamed_4: the first of its section
         .globl other
         other:          nop
         .section .data, "aw"
@@ -196,6 +217,9 @@ mod tests {
             "within",
             "outer",
             "last",
+            "unwound",
+            "-",
+            "-",
         ];
         let addresses: Vec<u64> = (text.range.start..).take(expected.len()).collect();
         let shown = |addresses: &[u64]| -> Vec<String> {
