@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
+use stagelight_profiler::__pprof::readable;
 
 mod binary;
 mod file;
@@ -22,14 +23,19 @@ stagelight symbolize IN.pb.gz --binary PATH [--binary PATH ...] -o OUT.pb.gz
 fn main() -> ExitCode {
     match run() {
         Ok(report) => {
-            print!("{report}");
+            print!("{}", readable_lines(&report));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("stagelight: {error}");
+            eprint!("stagelight: {}", readable_lines(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What may be printed, whatever names the profile and the files have.
+fn readable_lines(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", readable(line))).collect()
 }
 
 /// What is said when all went well, or why it did not.

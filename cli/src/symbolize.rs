@@ -1,10 +1,11 @@
 //! Filling in what a profile does not know of its addresses.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use stagelight_profiler::__pprof::Frame;
 use stagelight_profiler::__pprof::proto::{Function, Line, Location, Mapping, Profile};
+use stagelight_profiler::__pprof::{Frame, readable};
 
 use crate::binary::Binary;
 
@@ -44,7 +45,7 @@ pub fn symbolize(profile: &mut Profile, binaries: &[Binary]) -> Result<String, S
             let _ = writeln!(
                 report,
                 "{}: {named} of {} addresses have names now, {with_lines} have lines",
-                names.text(mapping.filename),
+                names.shown(mapping.filename),
                 addresses.len()
             );
             for note in unread {
@@ -64,9 +65,9 @@ fn no_mapping(profile: &Profile, binary: &Binary, names: &Names) -> String {
         binary.build_id
     );
     for mapping in &profile.mapping {
-        let id = names.text(mapping.build_id);
-        let id = if id.is_empty() { "no build id" } else { id };
-        text += &format!("\n  {}: {id}", names.text(mapping.filename));
+        let id = names.shown(mapping.build_id);
+        let id = if id.is_empty() { "no build id" } else { &id };
+        text += &format!("\n  {}: {id}", names.shown(mapping.filename));
     }
     text
 }
@@ -98,7 +99,14 @@ impl Names {
         usize::try_from(string).ok().and_then(|index| self.strings.get(index)).map_or("", String::as_str)
     }
 
+    /// The same, to be shown: a profile is a file that anybody may have written.
+    fn shown(&self, string: i64) -> Cow<'_, str> {
+        readable(self.text(string))
+    }
+
     fn string(&mut self, text: &str) -> i64 {
+        // What reads the profile prints what stands there.
+        let text = &*readable(text);
         if let Some(&index) = self.string_index.get(text) {
             return index;
         }

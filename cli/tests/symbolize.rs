@@ -118,6 +118,22 @@ fn another_program_is_refused_by_its_build_id() {
 }
 
 #[test]
+fn names_in_a_profile_are_printed_so_that_no_terminal_obeys_them() {
+    use prost::Message as _;
+    use stagelight_profiler::__pprof::proto::{Mapping, Profile};
+
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("odd.pb.gz");
+    let mapping = Mapping { id: 1, filename: 1, build_id: 2, ..Mapping::default() };
+    let strings = ["", "a\u{1b}]0;owned\u{7}", "\u{202e}00\nff"].map(String::from).to_vec();
+    let profile = Profile { mapping: vec![mapping], string_table: strings, ..Profile::default() };
+    std::fs::write(&file, profile.encode_to_vec()).unwrap();
+    let output = symbolize(&file, &std::env::current_exe().unwrap(), &place.path().join("out"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains(r#""a\u{1b}]0;owned\u{7}": "\u{202e}00\nff""#), "{error}");
+}
+
+#[test]
 fn what_is_missing_or_no_profile_is_said() {
     let place = tempfile::tempdir().unwrap();
     let junk = place.path().join("junk");

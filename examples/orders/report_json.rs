@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use stagelight::export::json::stages;
+use stagelight::export::json::{Text, stages};
 
 use crate::profiles::Profiles;
 use crate::truth::Tally;
@@ -23,7 +23,7 @@ pub fn write(folder: &Path, usage: &Usage, profiles: &Profiles, counted: &Tally)
         "truth": truth(counted),
     });
     let path = folder.join("report.json");
-    fs::write(&path, format!("{report:#}\n"))?;
+    fs::write(&path, format!("{:#}\n", Text(&report)))?;
     Ok(path)
 }
 

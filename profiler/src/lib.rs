@@ -191,6 +191,7 @@ pub mod __private {
 pub mod __pprof {
     pub use crate::render::pprof::proto;
     pub use crate::symbolize::{Frame, in_file};
+    pub use stagelight::export::readable;
 }
 
 /// For the benches. No part of the public interface.

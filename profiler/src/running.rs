@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use stagelight::export::readable;
+
 use crate::error::Error;
 
 /// Who takes what, and until when.
@@ -15,7 +17,11 @@ pub(crate) struct Running {
 impl Running {
     /// From now on, and for so long if that is known.
     pub(crate) fn new(what: &'static str, owner: String, duration: Option<Duration>) -> Self {
-        Self { what, owner, until: duration.map(|duration| Instant::now() + duration) }
+        Self {
+            what,
+            owner: readable(&owner).into_owned(),
+            until: duration.map(|duration| Instant::now() + duration),
+        }
     }
 
     pub(crate) fn sentence(&self) -> String {

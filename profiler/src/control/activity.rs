@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use stagelight::export::{chrome, json as figures, table as text};
 use stagelight::{LabelKind, Mode};
 
+use super::json_text::Json;
 use super::params::{ModeParams, Params, QueriesParams, TracesParams};
 
 /// `GET /api/v1/active`

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::json_text::Json;
 use super::params::Params;
 use super::{profiles, work};
 use crate::cpu::{Counters, CountersRow};

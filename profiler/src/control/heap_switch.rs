@@ -1,9 +1,9 @@
 //! `POST /api/v1/heap`: what the heap is sampled at, and of whom stacks are taken.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::json_text::Json;
 use super::params::HeapParams;
 use super::profiles;
 use crate::error::Error;

@@ -14,6 +14,7 @@ mod counters;
 mod dispatch;
 mod heap_switch;
 mod index;
+mod json_text;
 pub mod params;
 mod profiles;
 mod routes;

@@ -3,13 +3,13 @@
 use std::process;
 use std::time::SystemTime;
 
-use axum::Json;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use stagelight::Snapshot;
 use stagelight::export::{json as stages_json, prometheus};
 
+use super::json_text::Json;
 use super::profiles::refuse;
 use crate::error::Error;
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use stagelight::export::readable;
+
 use super::{LABELS, Labels, Location, Profile, Sample, WITHIN};
 
 /// What stands for the value of a label that a sample has not.
@@ -58,7 +60,7 @@ impl Profile {
             }
             for part in parts.iter().rev() {
                 let next = locations.len() as u32;
-                let root = *roots.entry(format!("{label}: {part}")).or_insert_with_key(|name| {
+                let root = *roots.entry(format!("{label}: {}", readable(part))).or_insert_with_key(|name| {
                     locations.push(Location::label(name));
                     next
                 });

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use stagelight::export::readable;
 
 use super::units::Unit;
 use crate::profile::Profile;
@@ -58,7 +59,7 @@ impl Profile {
         let profile = json!({
             "meta": self.meta(),
             "libs": [],
-            "shared": {"stringArray": tables.strings.list},
+            "shared": {"stringArray": tables.strings.list.iter().map(|text| readable(text)).collect::<Vec<_>>()},
             "threads": [thread],
         });
         serde_json::to_writer(&mut out, &profile)?;

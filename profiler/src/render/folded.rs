@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use stagelight::export::readable;
+
 use crate::profile::{Location, Profile};
 
 impl Profile {
@@ -42,20 +44,9 @@ impl Profile {
     }
 }
 
-/// A name without what has a meaning in the format, or none in any text.
+/// A name that can be shown, without what has a meaning in the format.
 fn clean(name: &str) -> String {
-    let clean: String = name
-        .chars()
-        .map(|c| {
-            if c == ';' {
-                ':'
-            } else if c.is_control() {
-                ' '
-            } else {
-                c
-            }
-        })
-        .collect();
+    let clean = readable(name).replace(';', ":");
     // An empty frame would vanish.
     if clean.trim().is_empty() { "?".into() } else { clean }
 }
@@ -82,6 +73,7 @@ mod tests {
         let mut out = Vec::new();
         sample_profile().by_label("statement").write_folded(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.lines().all(|line| line.starts_with("statement: select \"a\": b;main;")), "{text}");
+        let statement = r#"statement: "select \"a\":\nb";main;"#;
+        assert!(text.lines().all(|line| line.starts_with(statement)), "{text}");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use serde_json::json;
+use stagelight::export::readable;
 
 use super::units::Unit;
 use crate::profile::Profile;
@@ -23,9 +24,10 @@ impl Profile {
         for sample in &self.samples {
             let stack = self.frames(sample).rev().map(|frame| {
                 *index.entry((&frame.function, &frame.file)).or_insert_with(|| {
+                    let name = readable(&frame.function);
                     frames.push(match frame.file.as_str() {
-                        "" => json!({"name": frame.function}),
-                        file => json!({"name": frame.function, "file": file}),
+                        "" => json!({"name": name}),
+                        file => json!({"name": name, "file": readable(file)}),
                     });
                     frames.len() - 1
                 })

@@ -3,6 +3,15 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use prost::Message as _;
+use stagelight::export::readable;
+
+use super::pprof::proto;
+use crate::profile::tests::sample_profile;
+use crate::profile::{LABELS, Profile};
 
 type Render<'a> = &'a mut Vec<u8>;
 
@@ -58,4 +67,80 @@ fn check(name: &str, is: &str) {
     }
     let golden = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(is == golden, "{} differs; it would be:\n{is}", file.display());
+}
+
+/// What each format makes of a profile, by its texts where it is not one itself.
+fn all_formats(profile: &Profile) -> Vec<(&'static str, String)> {
+    let mut pprof = Vec::new();
+    profile.write_pprof(&mut pprof).unwrap();
+    let mut raw = Vec::new();
+    io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&pprof[..]), &mut raw).unwrap();
+    let strings = proto::Profile::decode(&raw[..]).unwrap().string_table;
+    let nothing = profile.filter("tenant", "").filter("user", "nobody");
+    let diff = nothing.diff(profile).unwrap();
+    let json = |written: String| {
+        let value: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let mut texts = String::new();
+        let mut rest = vec![&value];
+        while let Some(value) = rest.pop() {
+            match value {
+                serde_json::Value::String(text) => texts += &format!("{text}\n"),
+                serde_json::Value::Array(items) => rest.extend(items),
+                serde_json::Value::Object(members) => rest.extend(members.values()),
+                _ => {}
+            }
+        }
+        texts
+    };
+    vec![
+        ("pprof", strings.join("\n")),
+        ("top", text(|out| profile.write_top(out))),
+        ("folded", text(|out| profile.write_folded(out))),
+        ("svg", text(|out| profile.write_flamegraph(out))),
+        ("an svg of nothing", text(|out| nothing.write_flamegraph(out))),
+        ("icicle", text(|out| profile.write_icicle(out))),
+        ("a difference", text(|out| diff.write_flamegraph(out))),
+        ("its base", text(|out| diff.write_base_flamegraph(out))),
+        ("speedscope", json(text(|out| profile.write_speedscope(out)))),
+        ("firefox", json(text(|out| profile.write_firefox(out)))),
+    ]
+}
+
+/// A profile that has a text wherever one comes from outside: in labels, function and file names.
+fn profile_of(odd: &str) -> Profile {
+    let mut profile = sample_profile();
+    for sample in &mut profile.samples {
+        for value in Arc::make_mut(&mut sample.labels) {
+            odd.clone_into(value);
+        }
+    }
+    profile.locations[0].frames[0].function = odd.into();
+    profile.locations[0].frames[0].file = odd.into();
+    let chosen = profile.filter("statement", odd);
+    assert_eq!(chosen.total(), profile.total(), "it is found by its own value");
+    LABELS.iter().fold(chosen, |profile, label| profile.by_label(label))
+}
+
+#[test]
+fn what_would_act_on_a_terminal_is_seen_in_every_format() {
+    let odd = "\u{1b}]0;owned\u{7}\n\u{202e}emca\u{200b}";
+    for (format, written) in all_formats(&profile_of(odd)) {
+        // The escape for XML and the one for folded stacks are the format's own.
+        let shown = written.replace("&quot;", "\"").replace("]0:owned", "]0;owned");
+        assert!(shown.contains(&*readable(odd)), "{format}: {written}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn nothing_hidden_is_in_any_format(odd in any::<String>().prop_map(|text| format!("x{text}\u{202e}"))) {
+        for (format, written) in all_formats(&profile_of(&odd)) {
+            for line in written.lines() {
+                // Nothing in a line that is to be quoted, unless it begins with a quote.
+                let line = format!("x{line}").replace('\t', " ");
+                prop_assert!(readable(&line) == line, "{}: {:?}", format, line);
+            }
+        }
+    }
 }

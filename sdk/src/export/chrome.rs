@@ -1,15 +1,18 @@
 //! Traces in Chrome's trace event format, which Perfetto (<https://ui.perfetto.dev>) and `chrome://tracing` open.
 //! Source: "Trace Event Format", <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::collect::traces::Trace;
+use crate::export::readable::readable;
 use crate::record::labels::LabelKind;
 use crate::record::spans::Value;
 
 /// The traces as a document: each on a row of its own, its spans nested by time, times in microseconds.
+/// Texts are as [`readable`](crate::export::readable) has them.
 #[must_use]
 pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Json {
     let mut events = Vec::new();
@@ -42,7 +45,23 @@ pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Json {
             }
         }
     }
-    json!({ "traceEvents": events, "displayTimeUnit": "ns" })
+    let mut document = json!({ "traceEvents": events, "displayTimeUnit": "ns" });
+    show(&mut document);
+    document
+}
+
+/// Makes all texts of a document readable: viewers show them as they are.
+fn show(document: &mut Json) {
+    match document {
+        Json::String(text) => {
+            if let Cow::Owned(shown) = readable(text) {
+                *text = shown;
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(show),
+        Json::Object(members) => members.values_mut().for_each(show),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
 }
 
 fn micros(at: SystemTime) -> f64 {

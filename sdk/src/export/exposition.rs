@@ -3,10 +3,12 @@
 //! Counts are written as the integers that they are, and nanoseconds as seconds with nine decimals: a number that went
 //! through a float would be off above 2^53.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::io;
 
+use super::readable::readable;
 use crate::metrics::{MetricKind, exposed};
 
 /// A number as the format writes it.
@@ -54,26 +56,30 @@ impl fmt::Display for Number {
 pub(super) struct Labels(String);
 
 impl Labels {
-    /// With one label more. Control characters other than the line feed, which the format escapes, have no place in a text
-    /// that people read and become the replacement character.
+    /// With one label more.
     pub(super) fn and(mut self, name: &str, value: &str) -> Self {
         if !self.0.is_empty() {
             self.0.push(',');
         }
         self.0.push_str(name);
         self.0.push_str("=\"");
-        for c in value.chars() {
+        for c in shown(value).chars() {
             match c {
                 '\\' => self.0.push_str("\\\\"),
                 '"' => self.0.push_str("\\\""),
                 '\n' => self.0.push_str("\\n"),
-                c if c.is_control() => self.0.push(char::REPLACEMENT_CHARACTER),
                 c => self.0.push(c),
             }
         }
         self.0.push('"');
         self
     }
+}
+
+/// A text as people may read it, with its line feeds, which the format escapes by itself.
+fn shown(text: &str) -> Cow<'_, str> {
+    let stays = |line| matches!(readable(line), Cow::Borrowed(_));
+    if text.split('\n').all(stays) { Cow::Borrowed(text) } else { readable(text) }
 }
 
 /// What a series stands at.
@@ -115,7 +121,7 @@ impl Family {
     fn write(&self, text: &mut String) -> fmt::Result {
         let Self { name, help, kind, series } = self;
         if !help.is_empty() {
-            writeln!(text, "# HELP {name} {}", help.replace('\\', "\\\\").replace('\n', "\\n"))?;
+            writeln!(text, "# HELP {name} {}", shown(help).replace('\\', "\\\\").replace('\n', "\\n"))?;
         }
         writeln!(text, "# TYPE {name} {}", kind.name())?;
         for (labels, value) in series {
@@ -200,13 +206,13 @@ mod tests {
 
     #[test]
     fn texts_are_escaped() {
-        let labels = Labels::default().and("a", "x\"\\\n\u{7}").and("b", "ü");
+        let labels = Labels::default().and("a", "x\"\\\n").and("b", "ü").and("c", "\u{7}\n");
         let family = Family::new("odd", "a\\b\nc", MetricKind::Gauge, [(labels, Value::Number(1.0.into()))]);
         let mut text = String::new();
         family.write(&mut text).unwrap();
         assert_eq!(
             text,
-            "# HELP odd a\\\\b\\nc\n# TYPE odd gauge\nodd{a=\"x\\\"\\\\\\n\u{fffd}\",b=\"ü\"} 1\n"
+            "# HELP odd a\\\\b\\nc\n# TYPE odd gauge\nodd{a=\"x\\\"\\\\\\n\",b=\"ü\",c=\"\\\"\\\\u{7}\\\\n\\\"\"} 1\n"
         );
     }
 

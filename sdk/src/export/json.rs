@@ -1,5 +1,7 @@
-//! Snapshots as JSON: durations in nanoseconds, sizes in bytes.
+//! Snapshots as JSON: durations in nanoseconds, sizes in bytes. Texts are as they were given.
 
+use std::fmt;
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
@@ -11,9 +13,42 @@ use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
 use crate::collect::traces::{Span, Trace};
 use crate::export::chrome::attributes;
+use crate::export::readable::is_hidden;
 use crate::export::table::QUANTILES;
 use crate::metrics::{MetricFamily, MetricSeries, MetricValue};
 use crate::record::labels::LabelKind;
+
+/// JSON as text that may go to a terminal: all characters that can't be seen are escaped, also those that
+/// JSON would let stand, such as marks that turn the direction of writing. What a reader parses is the same.
+/// `{:#}` lays it out.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(pub &'a Value);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match f.alternate() {
+            true => write!(Escaping(f), "{:#}", self.0),
+            false => write!(Escaping(f), "{}", self.0),
+        }
+    }
+}
+
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        // A line feed is one of the layout's: those in strings have been escaped.
+        let hidden = |&(_, c): &(usize, char)| is_hidden(c) && c != '\n';
+        while let Some((at, c)) = text.char_indices().find(hidden) {
+            self.0.write_str(&text[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(self.0, "\\u{unit:04x}")?;
+            }
+            text = &text[at + c.len_utf8()..];
+        }
+        self.0.write_str(text)
+    }
+}
 
 /// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `recursive_ns`, `self_ns`, `p50_ns`,
 /// `p95_ns`, `p99_ns`, `p999_ns`, `max_ns`, `alloc_bytes`, `file`, `line`.
@@ -209,4 +244,22 @@ fn series(series: &MetricSeries) -> Value {
         }
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_hidden_is_written_and_the_same_is_read(texts in prop::collection::vec(any::<String>(), 0..4)) {
+            let odd = "a\u{202e}b\u{7f}\u{e0041}\u{9b}\n\u{2028}\"\\";
+            let value = json!({ "texts": texts, odd: [odd, 1] });
+            for text in [Text(&value).to_string(), format!("{:#}", Text(&value))] {
+                prop_assert!(!text.chars().any(|c| is_hidden(c) && c != '\n'), "{:?}", text);
+                prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), &value);
+            }
+        }
+    }
 }

@@ -19,7 +19,10 @@ mod prometheus_metrics;
 mod prometheus_process;
 #[cfg(feature = "prometheus")]
 mod prometheus_queries;
+mod readable;
 pub mod table;
+
+pub use readable::readable;
 
 /// Takes each window somewhere else.
 ///

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{Snapshot, StageStats};
+use crate::export::readable::readable;
 use crate::record::labels::LabelKind;
 
 /// The quantiles that reports show.
@@ -63,11 +64,11 @@ impl Table {
     }
 }
 
-/// The text on one line, cut to `width` characters; an ellipsis shows the cut.
+/// The text as [`readable`] has it, and so on one line, cut to `width` characters; an ellipsis shows the cut.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().map(visible).take(width).collect();
+    let text = readable(text);
+    let mut short: String = text.chars().take(width).collect();
     if text.chars().nth(width).is_some() {
         short.pop();
         short.push('…');

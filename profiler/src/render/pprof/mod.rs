@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
+use stagelight::export::readable;
 
 use crate::profile::{Kind, LABELS, Location, Profile, Sample};
 use crate::symbolize::Mapping;
@@ -27,9 +28,11 @@ impl Profile {
     }
 }
 
-/// The string table. Its first entry is empty, as the format demands.
+/// The string table. Its first entry is empty, as the format demands. Texts are as they may be shown, for
+/// readers such as `go tool pprof` print what stands here.
 struct Strings {
     table: Vec<String>,
+    /// By the texts as they were given.
     index: HashMap<String, i64>,
 }
 
@@ -43,7 +46,7 @@ impl Strings {
             return id;
         }
         let id = self.table.len() as i64;
-        self.table.push(text.to_owned());
+        self.table.push(readable(text).into_owned());
         self.index.insert(text.to_owned(), id);
         id
     }
@@ -198,7 +201,8 @@ fn comments(profile: &Profile) -> Vec<String> {
         format!("samples: {}, complete stacks: {}", stats.samples, stats.complete_stacks),
     ];
     comments.extend(profile.warnings.iter().map(|warning| format!("warning: {warning}")));
-    comments.extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={value}")));
+    comments
+        .extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={}", readable(value))));
     comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
     let dropped = stats.dropped.iter().filter(|(_, count)| *count > 0);
     comments.extend(dropped.map(|(cause, count)| format!("dropped, {cause}: {count}")));
@@ -245,7 +249,9 @@ mod tests {
         assert!(!library.has_functions && !library.has_filenames);
         assert_eq!(decoded.location.last().unwrap().mapping_id, 0, "a label lies nowhere");
         let labels: Vec<_> = decoded.sample[0].label.iter().map(|l| (text(l.key), text(l.str))).collect();
-        assert!(labels.contains(&("statement", "select \"a\";\nb")) && labels.contains(&("tenant", "acme")));
+        assert!(
+            labels.contains(&("statement", r#""select \"a\";\nb""#)) && labels.contains(&("tenant", "acme"))
+        );
         let comments: Vec<_> = decoded.comment.iter().map(|&id| text(id)).collect();
         assert!(comments.contains(&"rung: ctimer") && comments.contains(&"dropped, ring_full: 1"));
         assert!(comments.contains(&"only: stage=step"), "{comments:?}");
