@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ struct Args {
     seconds: u64,
     /// Where the control API listens.
     #[arg(long, default_value = "127.0.0.1:6060")]
-    listen: SocketAddr,
+    listen: String,
 }
 
 const TENANTS: [&str; 4] = ["acme", "globex", "initech", "umbrella"];

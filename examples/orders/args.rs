@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// An order service on SQLite that profiles itself while it works.
@@ -16,7 +15,7 @@ pub struct Args {
 
     /// Serve the control API there, for example on 127.0.0.1:6060; the report's CPU profile is of the first seconds then
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<String>,
 
     /// The folder of the database, the profiles and the report
     #[arg(long, value_name = "DIR", default_value = "target/stagelight/orders")]

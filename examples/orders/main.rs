@@ -65,7 +65,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let service = Service::new(schema::create(&args.out)?);
 
     // The control API, if asked for. It stops when this is dropped.
-    let server = args.listen.map(stagelight_profiler::serve).transpose()?;
+    let server = args.listen.as_deref().map(stagelight_profiler::serve).transpose()?;
     if let Some(server) = &server {
         eprintln!("listening on http://{}", server.local_addr());
     }

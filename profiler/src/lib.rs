@@ -160,7 +160,7 @@ mod symbolize;
 mod unwind;
 
 #[cfg(feature = "control")]
-pub use control::{Server, serve};
+pub use control::{Address, ControlBuilder, Server, control, serve};
 pub use cpu::{
     Continuous, ContinuousBuilder, Counter, CounterEstimate, Counters, CountersBuilder, CountersRow,
     CountersSession, CpuBuilder, CpuSession, Keeper, KeptProfile, OffCpuBuilder, OffCpuSession, Trigger,

@@ -30,6 +30,19 @@ fn live_memory() -> text::Families {
     families
 }
 
+/// What the control API refused its clients.
+#[cfg(feature = "control")]
+fn control() -> text::Families {
+    let refused = crate::control::tally::refused().map(|(cause, count)| ([("cause", cause)], count as f64));
+    let refused: Vec<_> = refused.collect();
+    let series: Vec<_> = refused.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+    vec![text::counter(
+        "stagelight_control_refused_total",
+        "Requests and connections that the control API refused or ended, by cause.",
+        &series,
+    )]
+}
+
 /// Writes all that Stagelight knows as a Prometheus exposition: the stages, the queries by label, and what
 /// recording and profiling cost and refused. Live memory by label is among it once
 /// [`heap_metrics`](crate::heap_metrics) asked for that.
@@ -77,6 +90,8 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
             overhead.percent / 100.0,
         ),
     ];
+    #[cfg(feature = "control")]
+    families.extend(control());
     families.extend(live_memory());
     text::write(&stagelight::snapshot(), families, &mut out)?;
     out.flush()

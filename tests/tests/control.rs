@@ -270,7 +270,11 @@ fn what_runs_is_seen_and_what_is_recorded_can_be_changed() {
 
     let post = |query: &str| {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut response = agent.post(scene.url(&format!("/api/v1/mode?{query}"))).send_empty().unwrap();
+        let mut response = agent
+            .post(scene.url(&format!("/api/v1/mode?{query}")))
+            .header("x-stagelight", "1")
+            .send_empty()
+            .unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     };
     let (status, text) = post("stage=control.*&mode=off");
@@ -306,7 +310,8 @@ fn queries_are_ordered_and_begin_anew() {
     assert_eq!((&before["queries"][0]["name"], &before["by"]), (&"acme".into(), &"calls".into()));
 
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut response = agent.post(scene.url("/api/v1/queries/reset")).send_empty().unwrap();
+    let mut response =
+        agent.post(scene.url("/api/v1/queries/reset")).header("x-stagelight", "1").send_empty().unwrap();
     assert_eq!(response.status().as_u16(), 200);
     let reset: serde_json::Value =
         serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap();

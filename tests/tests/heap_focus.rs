@@ -99,7 +99,7 @@ fn the_focus_is_set_over_http() {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let post = |query: &str| {
         let url = format!("http://{}/api/v1/heap?{query}", server.local_addr());
-        let mut response = agent.post(url).send_empty().unwrap();
+        let mut response = agent.post(url).header("x-stagelight", "1").send_empty().unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     };
     let (status, text) = post("focus=tenant:acme");

@@ -1,25 +1,30 @@
 //! The control API over HTTP: what an on-call engineer asks a running process.
 
-use std::future::IntoFuture;
-use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::thread::JoinHandle;
-
-use tokio::sync::oneshot;
-
 use crate::error::Error;
 
 mod activity;
+mod bind;
+mod client;
+mod clients;
+mod connection;
 mod counters;
+mod departure;
 mod dispatch;
+mod guard;
 mod heap_switch;
 mod index;
 mod json_text;
 pub mod params;
+mod peer;
 mod profiles;
 mod routes;
+mod server;
 mod status;
+pub(crate) mod tally;
 mod work;
+
+pub use bind::Address;
+pub use server::{ControlBuilder, Server, control};
 
 /// Starts the control API in a thread of its own, on an address of this machine:
 ///
@@ -75,80 +80,31 @@ mod work;
 /// `POST /api/v1/queries/reset` makes the figures of `/api/v1/queries` begin anew, as [`stagelight::reset_queries`] does; all
 /// others go on.
 ///
-/// Port 0 takes a free port. Whoever has an account on the machine can reach the API.
+/// Whoever changes something by `POST` must send the header `X-Stagelight`, of any value:
+///
+/// ```console
+/// curl -X POST -H 'X-Stagelight: 1' 'http://127.0.0.1:6060/api/v1/mode?stage=storage::*&mode=count'
+/// ```
+///
+/// A name such as `localhost` has the API listen on all addresses that it stands for. Port 0 takes
+/// a free port, the same on all of them.
+///
+/// # Who can reach it
+/// Whoever has an account on the machine, and no web page that a browser there shows: a page can't
+/// send the header of a change, requests from pages of other origins are refused, and so are those
+/// for another host than this machine's loopback names and addresses or the one that the API was
+/// bound by, which a page may have led here (DNS rebinding). [`control`](fn@control) allows more
+/// hosts.
+///
+/// # What clients can take
+/// 64 connections and 16 profiles at a time. A connection beyond makes room by ending the one that
+/// has waited longest for its client. A client has 10 s to send a request, 60 s until its next one,
+/// and 30 s to read on in an answer. What was ended or refused is counted in `/api/v1/status` and
+/// `/metrics`, by cause.
 ///
 /// # Errors
 /// [`Error::Io`] if the address can't be had, and [`Error::Refused`] for one that other machines can reach: what
 /// the API shows is not for everyone.
-pub fn serve(addr: impl ToSocketAddrs) -> Result<Server, Error> {
-    let failed = |error| Error::Io("the control API can't have that address".into(), error);
-    let addresses: Vec<SocketAddr> = addr.to_socket_addrs().map_err(failed)?.collect();
-    if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback()) {
-        return Err(Error::Refused(format!(
-            "the control API on {open} could be reached from other machines; give it a loopback address such as \
-             127.0.0.1:{} and forward a port",
-            open.port()
-        )));
-    }
-    let listener = TcpListener::bind(&addresses[..]).map_err(|error| {
-        let wanted: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        Error::Io(format!("the control API can't listen on {}", wanted.join(", ")), error)
-    })?;
-    let local_addr = listener.local_addr().map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name("stagelight-http".into())
-        .spawn(move || {
-            if let Err(error) = run(listener, stopped) {
-                eprintln!("stagelight: the control API ended: {error}");
-            }
-        })
-        .map_err(failed)?;
-    Ok(Server { local_addr, stop: Some(stop), thread: Some(thread) })
-}
-
-/// The running control API. Dropping it ends it, and with it the profiles that are being taken for its clients.
-#[must_use = "the control API ends when this is dropped"]
-#[derive(Debug)]
-pub struct Server {
-    local_addr: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    /// The address that it listens on.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic has been reported by its thread and is no reason to bring down the host.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(listener: TcpListener, stopped: oneshot::Receiver<()>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .thread_name("stagelight-http")
-        .max_blocking_threads(work::THREADS)
-        .build()?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(dispatch::answer)).into_future());
-        // Ends when the sender is dropped.
-        let _ = stopped.await;
-        Ok::<(), io::Error>(())
-    })?;
-    // Without waiting for clients.
-    runtime.shutdown_background();
-    Ok(())
+pub fn serve(addr: impl Address) -> Result<Server, Error> {
+    control().serve(addr)
 }

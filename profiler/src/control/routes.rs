@@ -4,11 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-use axum::http::Method;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::params::{self, Parameters};
 use super::profiles::refuse;
+use super::tally::{self, Cause};
 use super::{activity, counters, heap_switch, index, profiles, status, work};
 
 /// A path and the method that it answers to.
@@ -59,8 +61,20 @@ where
     P: Default + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let answer = move |query: &str| -> Result<Answer, String> { Ok(Box::pin(answer(takes.parse(query)?))) };
+    let answer = move |query: &str| -> Result<Answer, String> {
+        let answering = answer(takes.parse(query)?);
+        Ok(Box::pin(async move {
+            let Some(_place) = work::place() else { return busy() };
+            answering.await
+        }))
+    };
     Route { path, method: Method::GET, answer: Box::new(answer) }
+}
+
+fn busy() -> Response {
+    tally::count(Cause::TooManyProfiles);
+    let sentence = "other clients are taking as many profiles as may be taken at a time: ask again later\n";
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], sentence).into_response()
 }
 
 /// What looks at figures that there are.

@@ -1,6 +1,8 @@
 //! What Stagelight tells of the process and of itself, as JSON and metrics.
 
+use std::collections::BTreeMap;
 use std::process;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use axum::http::header::CONTENT_TYPE;
@@ -11,6 +13,7 @@ use stagelight::export::{json as stages_json, prometheus};
 
 use super::json_text::Json;
 use super::profiles::refuse;
+use super::tally;
 use crate::error::Error;
 
 /// `GET /metrics`
@@ -62,6 +65,10 @@ pub(super) fn status((): ()) -> Json<Value> {
             },
         },
         "heap": { "active": heap_active, "how": heap },
+        "control": {
+            "connections": tally::OPEN.load(Ordering::Relaxed),
+            "refused": tally::refused().collect::<BTreeMap<_, _>>(),
+        },
         "overhead": {
             "percent": overhead.percent,
             "bytes": overhead.bytes,

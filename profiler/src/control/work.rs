@@ -1,6 +1,6 @@
 //! Work that blocks, apart from the thread that serves all clients. Two kinds, so that none who only looks waits for profiles.
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
 use crate::error::Error;
@@ -13,7 +13,18 @@ const FOR_PROFILES: usize = 2;
 
 static PROFILES: Semaphore = Semaphore::const_new(FOR_PROFILES);
 
+/// Requests for profiles that are under way at once, fewer than connections, so that some are left
+/// to who only looks.
+const REQUESTS: usize = 16;
+
+static PLACES: Semaphore = Semaphore::const_new(REQUESTS);
+
 const _: () = assert!(FOR_PROFILES < THREADS, "some are left to who only looks");
+
+/// A place for a request for a profile, if one is left.
+pub(super) fn place() -> Option<SemaphorePermit<'static>> {
+    PLACES.try_acquire().ok()
+}
 
 /// Work that is short.
 ///
