@@ -1,14 +1,30 @@
 //! The attributes' arguments.
 
+use proc_macro2::TokenStream;
+use quote::ToTokens as _;
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, LitStr, Result, Token};
+use syn::{Error, Expr, ExprLit, Ident, Lit, Path, Result, Token};
 
-/// `name = "…", component = "…"` or `skip`.
+/// What names a stage: a string literal or a constant expression.
+#[derive(Clone)]
+pub(crate) struct Name(pub(crate) Expr);
+
+impl Name {
+    /// Whether it is a literal, which refers to nothing of the user's.
+    pub(crate) fn is_literal(&self) -> bool {
+        matches!(self.0, Expr::Lit(_))
+    }
+}
+
+/// `name = …, component = …, crate = …` or `skip`.
 #[derive(Default)]
 pub(crate) struct StageArgs {
-    pub(crate) name: Option<LitStr>,
-    pub(crate) component: Option<LitStr>,
+    pub(crate) name: Option<Name>,
+    pub(crate) component: Option<Name>,
+    /// Where the sdk is found, if it is said.
+    pub(crate) krate: Option<Path>,
     pub(crate) skip: Option<Ident>,
 }
 
@@ -25,10 +41,11 @@ pub(crate) struct QueryArgs {
 /// The names of the labels in the order of [`QueryArgs::values`].
 const LABELS: [&str; 4] = ["key", "tenant", "user", "database"];
 
-/// `component = "…"`.
+/// `component = …, crate = …`.
 #[derive(Default)]
 pub(crate) struct StageAllArgs {
-    pub(crate) component: Option<LitStr>,
+    pub(crate) component: Option<Name>,
+    pub(crate) krate: Option<Path>,
 }
 
 /// `name` or `name = value`.
@@ -39,19 +56,32 @@ struct Arg {
 
 impl Parse for Arg {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let name = input.parse()?;
+        if input.peek(Lit) {
+            let literal: Lit = input.parse()?;
+            let written = literal.to_token_stream();
+            return Err(Error::new(
+                literal.span(),
+                format!("an argument has a name; a stage's own name is given by `name = {written}`"),
+            ));
+        }
+        // `crate` is a keyword.
+        let name = input.call(Ident::parse_any)?;
         let value = input.parse::<Option<Token![=]>>()?.map(|_| input.parse()).transpose()?;
         Ok(Self { name, value })
     }
 }
 
 impl Arg {
-    fn text(&self) -> Result<LitStr> {
+    fn named(&self) -> Result<Name> {
+        named(&self.name.to_string(), self.expr()?)
+    }
+
+    fn path(&self) -> Result<Path> {
         match self.expr()? {
-            Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) if !text.value().is_empty() => Ok(text),
+            Expr::Path(path) if path.qself.is_none() => Ok(path.path),
             other => Err(Error::new_spanned(
                 other,
-                format!("`{}` takes a string literal that is not empty", self.name),
+                "`crate` takes the path by which the crate `stagelight` is reached, as `crate = my_db::stagelight`",
             )),
         }
     }
@@ -64,6 +94,22 @@ impl Arg {
     fn unknown(&self, known: &str) -> Error {
         Error::new(self.name.span(), format!("unknown argument `{}`; there are {known}", self.name))
     }
+}
+
+/// An expression that can name a stage or its component.
+pub(crate) fn named(argument: &str, value: Expr) -> Result<Name> {
+    if let Expr::Lit(ExprLit { lit, .. }) = &value {
+        match lit {
+            Lit::Str(text) if !text.value().is_empty() => {}
+            _ => {
+                return Err(Error::new_spanned(
+                    value,
+                    format!("`{argument}` takes a string literal that is not empty, or a constant `&str`"),
+                ));
+            }
+        }
+    }
+    Ok(Name(value))
 }
 
 /// Sets what may be said once.
@@ -82,8 +128,9 @@ impl StageArgs {
     /// Takes an argument that stages and queries share. `false` if it is none.
     fn take(&mut self, arg: &Arg) -> Result<bool> {
         match arg.name.to_string().as_str() {
-            "name" => once(&mut self.name, arg, arg.text()?)?,
-            "component" => once(&mut self.component, arg, arg.text()?)?,
+            "name" => once(&mut self.name, arg, arg.named()?)?,
+            "component" => once(&mut self.component, arg, arg.named()?)?,
+            "crate" => once(&mut self.krate, arg, arg.path()?)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -97,7 +144,7 @@ impl Parse for StageArgs {
             if arg.name == "skip" && arg.value.is_none() {
                 stage.skip = Some(arg.name);
             } else if !stage.take(&arg)? {
-                return Err(arg.unknown("`name`, `component` and `skip`"));
+                return Err(arg.unknown("`name`, `component`, `crate` and `skip`"));
             }
         }
         match &stage.skip {
@@ -121,9 +168,9 @@ impl Parse for QueryArgs {
                 continue;
             }
             let Some(label) = LABELS.iter().position(|label| arg.name == label) else {
-                return Err(
-                    arg.unknown("`key`, `tenant`, `user`, `database`, `labels`, `name` and `component`")
-                );
+                return Err(arg.unknown(
+                    "`key`, `tenant`, `user`, `database`, `labels`, `name`, `component` and `crate`",
+                ));
             };
             once(&mut query.values[label], &arg, arg.expr()?)?;
         }
@@ -142,10 +189,43 @@ impl Parse for StageAllArgs {
         let mut all = Self::default();
         for arg in args(input)? {
             match arg.name.to_string().as_str() {
-                "component" => once(&mut all.component, &arg, arg.text()?)?,
-                _ => return Err(arg.unknown("`component`")),
+                "component" => once(&mut all.component, &arg, arg.named()?)?,
+                "crate" => once(&mut all.krate, &arg, arg.path()?)?,
+                _ => return Err(arg.unknown("`component` and `crate`")),
             }
         }
         Ok(all)
+    }
+}
+
+/// What `stage_block!` is given: `[PATH OF THE SDK] crate = …, name, { … }`.
+pub(crate) struct BlockArgs {
+    /// The sdk as the macro was reached, or as it was said.
+    pub(crate) krate: TokenStream,
+    pub(crate) name: Name,
+    pub(crate) body: syn::Block,
+}
+
+impl Parse for BlockArgs {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let reached;
+        syn::bracketed!(reached in input);
+        // `$crate` is a token of its own kind, no path that could be parsed.
+        let mut krate: TokenStream = reached.parse()?;
+        let usage = "`stage_block!` takes a name and a block: `stage_block!(\"scan\", { … })`";
+        if input.peek(Token![crate]) && input.peek2(Token![=]) {
+            let arg: Arg = input.parse()?;
+            krate = arg.path()?.into_token_stream();
+            input.parse::<Token![,]>()?;
+        }
+        let name: Expr = input.parse().map_err(|error| Error::new(error.span(), usage))?;
+        let name = named("name", name)?;
+        input.parse::<Token![,]>().map_err(|error| Error::new(error.span(), usage))?;
+        let body = input.parse().map_err(|error| Error::new(error.span(), usage))?;
+        input.parse::<Option<Token![,]>>()?;
+        if !input.is_empty() {
+            return Err(input.error(usage));
+        }
+        Ok(Self { krate, name, body })
     }
 }

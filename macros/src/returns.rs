@@ -1,10 +1,10 @@
 //! What a function's return type tells of how to wrap its body.
 
 use syn::punctuated::Punctuated;
-use syn::visit_mut::{VisitMut, visit_type_impl_trait_mut};
+use syn::visit::Visit;
 use syn::{
-    GenericArgument, PathArguments, ReturnType, Signature, Token, Type, TypeImplTrait, TypeParamBound,
-    TypePath,
+    GenericArgument, PathArguments, PathSegment, ReturnType, Signature, Token, Type, TypeImplTrait,
+    TypeParamBound, TypePath,
 };
 
 /// The return type, if it may be a `Result` and can be written as a closure's.
@@ -21,45 +21,71 @@ pub(crate) fn maybe_result(output: &ReturnType) -> Option<&Type> {
     let last = path.path.segments.last()?;
     // A trait's method may return `Self::Output`, which may be anything, but a bare `Self` is the type.
     let never = NEVER_RESULTS.iter().any(|name| last.ident == name);
-    (!never && !mentions(output).impl_trait).then_some(ty)
+    (!never && !mentions_impl_trait(output)).then_some(ty)
+}
+
+/// What a future gives, as far as that matters for whether it failed.
+pub(crate) enum Output {
+    /// What surely is no `Result`, or can't be told.
+    NeverFails,
+    /// What may be a `Result`, whatever name its type goes by.
+    Typed(Box<Type>),
+    /// What the compiler knows alone: the future's type is an alias.
+    Inferred,
+}
+
+impl Output {
+    /// Of a type that a closure's parameter can have, or none.
+    fn of(ty: Option<Type>) -> Self {
+        let Some(ty) = ty else { return Output::NeverFails };
+        let output = ReturnType::Type(Default::default(), Box::new(ty));
+        maybe_result(&output).cloned().map_or(Output::NeverFails, |ty| Output::Typed(Box::new(ty)))
+    }
 }
 
 /// What runs when a function is called.
 pub(crate) enum Kind {
     Sync,
-    /// An `async fn`, with what it gives, if that can be named in a closure.
-    Async(Option<Type>),
-    /// A function that returns an `impl Future`, with the future's output.
-    ReturnsFuture(Option<Type>),
+    /// An `async fn`.
+    Async(Output),
+    /// A function that returns an `impl Future`.
+    ReturnsFuture(Output),
     /// A function that returns a boxed future.
-    ReturnsBox(Option<Type>),
+    ReturnsBox(Output),
 }
 
 impl Kind {
     /// The kind, as far as the signature shows it: behind an alias a future is not seen, and its making is timed.
     pub(crate) fn of(sig: &Signature) -> Self {
         if sig.asyncness.is_some() {
-            return Kind::Async(maybe_result(&sig.output).cloned());
+            return Kind::Async(
+                maybe_result(&sig.output)
+                    .cloned()
+                    .map_or(Output::NeverFails, |ty| Output::Typed(Box::new(ty))),
+            );
         }
         let ReturnType::Type(_, ty) = &sig.output else { return Kind::Sync };
         match &**ty {
-            Type::ImplTrait(ty) => match future_output(&ty.bounds) {
-                Some(output) => Kind::ReturnsFuture(nameable(output)),
+            Type::ImplTrait(ty) if is_kept_by_a_wrapper(&ty.bounds) => match future_output(&ty.bounds) {
+                Some(output) => Kind::ReturnsFuture(Output::of(output)),
                 None => Kind::Sync,
             },
-            Type::Path(path) => match boxed_output(path) {
-                Some(output) => Kind::ReturnsBox(nameable(output)),
-                None => Kind::Sync,
-            },
+            Type::Path(path) => boxed_output(path).map_or(Kind::Sync, Kind::ReturnsBox),
             _ => Kind::Sync,
         }
     }
 }
 
-/// The type, if a closure's parameter can have it and it may be a `Result`.
-fn nameable(output: Option<Type>) -> Option<Type> {
-    let output = ReturnType::Type(Default::default(), Box::new(output?));
-    maybe_result(&output).cloned()
+/// Whether a future within one of ours is all that the bounds ask for. One that must be more, `Clone` or a
+/// trait of the user's, stays as it is, and its making is timed.
+fn is_kept_by_a_wrapper(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
+    const KEPT: [&str; 4] = ["Future", "Send", "Sync", "Unpin"];
+    bounds.iter().all(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().is_some_and(|last| KEPT.iter().any(|kept| last.ident == kept))
+        }
+        _ => true,
+    })
 }
 
 /// The `Output` of the `Future` among some bounds. `Some(None)` if there is a future of which it isn't said.
@@ -75,36 +101,39 @@ fn future_output(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<Optio
     })
 }
 
-/// The output of a `Pin<Box<dyn Future<Output = T>>>` or of a `BoxFuture<T>`.
-fn boxed_output(path: &TypePath) -> Option<Option<Type>> {
+/// The output of a `Pin<Box<dyn Future<Output = T>>>` or of what is called a `BoxFuture`.
+fn boxed_output(path: &TypePath) -> Option<Output> {
     let last = path.path.segments.last()?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    let argument = arguments.args.iter().find_map(|argument| match argument {
+    if last.ident == "BoxFuture" || last.ident == "LocalBoxFuture" {
+        // What its parameters are is known to who defined it.
+        return Some(Output::Inferred);
+    }
+    let pinned = only_type(last).filter(|_| last.ident == "Pin")?;
+    let Type::Path(pinned) = pinned else { return None };
+    let last = pinned.path.segments.last()?;
+    match only_type(last).filter(|_| last.ident == "Box")? {
+        Type::TraitObject(object) => future_output(&object.bounds).map(Output::of),
+        _ => None,
+    }
+}
+
+fn only_type(segment: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
-    });
-    match (last.ident.to_string().as_str(), argument?) {
-        ("BoxFuture" | "LocalBoxFuture", output) => Some(Some(output.clone())),
-        ("Pin", Type::Path(inner)) => boxed_output(inner),
-        ("Box", Type::TraitObject(object)) => future_output(&object.bounds),
-        _ => None,
+    })
+}
+
+/// Whether the type has an `impl Trait` in it, and so can't be written in a body.
+pub(crate) fn mentions_impl_trait(output: &ReturnType) -> bool {
+    struct Mentions(bool);
+    impl<'ast> Visit<'ast> for Mentions {
+        fn visit_type_impl_trait(&mut self, _: &'ast TypeImplTrait) {
+            self.0 = true;
+        }
     }
-}
-
-#[derive(Default)]
-struct Mentions {
-    impl_trait: bool,
-}
-
-fn mentions(output: &ReturnType) -> Mentions {
-    let mut found = Mentions::default();
-    found.visit_return_type_mut(&mut output.clone());
-    found
-}
-
-impl VisitMut for Mentions {
-    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
-        self.impl_trait = true;
-        visit_type_impl_trait_mut(self, ty);
-    }
+    let mut mentions = Mentions(false);
+    mentions.visit_return_type(output);
+    mentions.0
 }

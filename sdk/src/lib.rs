@@ -40,8 +40,14 @@
 //! [`Summary`], in a `static`, or a family of them by labels. See [`metrics`].
 //!
 //! # In libraries
-//! Depend on `stagelight` without features and annotate freely. The feature `enabled` is off: the attributes emit your
-//! functions untouched, to the same machine code, and your users pay nothing.
+//! Depend on `stagelight` without features and annotate freely. The feature `enabled` is off: your functions compile to
+//! the same machine code as without attributes, and your users pay nothing.
+//!
+//! **Your function, unchanged**: with the feature on, too, an attribute adds recording and nothing else. What it
+//! guarantees, and its limits, are said at [`macro@stage`].
+//!
+//! Other crates may know this one by another name: a rename in Cargo.toml is found by the attributes, and a crate
+//! that reaches it through yours alone says so: `#[stage(crate = my_db::stagelight)]`.
 //!
 //! # In programs
 //! Turn `enabled` on, and read what is recorded: by [`snapshot`], by a [`collector`] that hands each second's window to
@@ -128,26 +134,16 @@ pub use stagelight_macros::{query, stage, stage_all};
 
 /// Times a block as a stage and gives its value: `stage_block!("scan", { … })`.
 ///
-/// The component is the module. A `return` or `?` in the block leaves the function, as in any block, and ends the stage.
-#[cfg(feature = "enabled")]
+/// The name is a string literal or a constant `&str`, `concat!("scan.", "index")` too; the component is the
+/// module. A `return` or `?` in the block leaves the function, as in any block, and ends the stage. Where the
+/// feature `enabled` is off the block alone remains.
+///
+/// `stage_block!(crate = my_db::stagelight, "scan", { … })` says where the crate is reached, which the macro
+/// finds by itself unless a macro of another name hands the call on.
 #[macro_export]
 macro_rules! stage_block {
-    ($name:literal, $body:block) => {{
-        static STAGE: $crate::__private::Stage =
-            $crate::__private::Stage::new($name, ::core::module_path!(), ::core::file!(), ::core::line!());
-        let mut frame = $crate::__private::Frame::new();
-        let _guard = $crate::__private::enter(&STAGE, &mut frame);
-        $body
-    }};
-}
-
-/// Times a block as a stage and gives its value: `stage_block!("scan", { … })`. Here the feature `enabled` is off, and
-/// the block alone remains.
-#[cfg(not(feature = "enabled"))]
-#[macro_export]
-macro_rules! stage_block {
-    ($name:literal, $body:block) => {
-        $body
+    ($($arguments:tt)*) => {
+        $crate::__private::stage_block! { [$crate] $($arguments)* }
     };
 }
 
@@ -164,23 +160,31 @@ macro_rules! event {
     };
 }
 
-/// Notes an event on the stage that the calling thread is in. Here the feature `enabled` is off, and nothing remains.
+/// Notes an event on the stage that the calling thread is in. Here the feature `enabled` is off: what the
+/// values are made of counts as used, and nothing remains.
 #[cfg(not(feature = "enabled"))]
 #[macro_export]
 macro_rules! event {
-    ($name:literal $(, $key:ident = $value:expr)* $(,)?) => {};
+    ($name:literal $(, $key:ident = $value:expr)* $(,)?) => {
+        if false {
+            $(let _ = $crate::Value::from($value);)*
+            $crate::__private::never_reached()
+        }
+    };
 }
 
 /// For the macros' output and for `stagelight-profiler`. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::lock::private as lock;
+    pub use crate::record::expansion::{capture, never_reached, not_empty, once};
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
     pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
     pub use crate::record::labels::{ConstLabels, label_set};
-    pub use crate::record::outcome::{NeverFails, Outcome, once};
+    pub use crate::record::outcome::{Exit, NeverFails, Outcome};
     pub use crate::record::registry::{set_allocation_counter, set_thread_observer};
     pub use crate::record::spans::event;
     pub use crate::record::stage::{MAX_STAGES, Stage, stage_by_id, stage_code};
     pub use crate::record::thread::{Sampled, current, sampled, stack};
+    pub use stagelight_macros::stage_block;
 }

@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod cpu;
+pub mod fixture;
 pub mod totals;
 
 use std::io::Write as _;

@@ -1,43 +1,16 @@
 //! Promises about the crates themselves.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use stagelight_tests::{succeed, target_dir};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    // What cargo says to this test is not for the one it starts.
-    cargo.env_remove("CARGO_MANIFEST_DIR").env_remove("RUSTFLAGS");
-    cargo
-}
+use stagelight_tests::fixture::{Fixture, cargo, root};
+use stagelight_tests::succeed;
 
 /// Invariant 9: with the feature off the attributes leave no trace in the code.
 #[test]
 fn without_the_feature_the_generated_code_is_the_same() {
-    let fixture = root().join("tests/fixtures/off");
-    let target = target_dir().join("fixtures");
-    // The lock file of the workspace, so that nothing new is fetched.
-    std::fs::create_dir_all(&target).unwrap();
-    let place = target.join("off");
-    copy(&fixture, &place);
-    let manifest = std::fs::read_to_string(place.join("Cargo.toml")).unwrap();
-    let sdk = root().join("sdk");
-    std::fs::write(place.join("Cargo.toml"), manifest.replace("../../../sdk", sdk.to_str().unwrap()))
-        .unwrap();
-    std::fs::copy(root().join("Cargo.lock"), place.join("Cargo.lock")).unwrap();
-    succeed(
-        cargo()
-            .args(["rustc", "--release", "--lib", "--offline", "--target-dir"])
-            .arg(target.join("build"))
-            .args(["--", "--emit=asm"])
-            .current_dir(&place),
-    );
-    let deps = target.join("build/release/deps");
+    let off = Fixture::new("off");
+    succeed(off.cargo("rustc").args(["--release", "--lib", "--", "--emit=asm"]));
+    let deps = off.target().join("release/deps");
     let asm = std::fs::read_dir(deps)
         .unwrap()
         .flatten()
@@ -56,7 +29,7 @@ fn without_the_feature_the_generated_code_is_the_same() {
                 && one.contains("without") != other.contains("without")
         })
     };
-    for function in ["sum", "parse", "block", "find", "locked"] {
+    for function in ["sum", "parse", "block", "find", "labelled", "locked"] {
         assert!(
             asm.lines().any(|line| alias(line, function)),
             "{function} differs from its twin without an attribute"
@@ -64,13 +37,6 @@ fn without_the_feature_the_generated_code_is_the_same() {
     }
     // The comparison can tell: this one has a twin that does something else.
     assert!(!asm.lines().any(|line| alias(line, "differs")) && asm.contains("7differs17h"));
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to.join("src")).unwrap();
-    for file in ["Cargo.toml", "src/lib.rs", "src/locks.rs"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
-    }
 }
 
 /// Invariant 6: the sdk stays light.

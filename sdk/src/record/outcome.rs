@@ -29,11 +29,36 @@ impl<T> NeverFails for Outcome<'_, T> {
     }
 }
 
-/// Calls a function's body. Its bound makes the compiler infer `FnOnce`, so that the body may move its
-/// arguments and return what borrows from them.
-#[inline(always)]
-pub fn once<R>(body: impl FnOnce() -> R) -> R {
-    body()
+/// Tells at the end of a scope that it was left without a result that is known to be none of `Err`'s, unless
+/// by a panic.
+#[derive(Debug)]
+#[must_use = "what it notes is told when this is dropped"]
+pub struct Exit<F: FnMut()> {
+    failed: bool,
+    fail: F,
+}
+
+impl<F: FnMut()> Exit<F> {
+    /// `fail` is called where the scope is left without a word.
+    #[inline(always)]
+    pub fn new(fail: F) -> Self {
+        Self { failed: true, fail }
+    }
+
+    /// The scope is about to be left with a result that is no error.
+    #[inline(always)]
+    pub fn succeeded(&mut self) {
+        self.failed = false;
+    }
+}
+
+impl<F: FnMut()> Drop for Exit<F> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.failed && !std::thread::panicking() {
+            (self.fail)();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -47,5 +72,20 @@ mod tests {
         assert!(!Outcome(&Renamed::Ok(1)).failed());
         assert!(!Outcome(&None::<u8>).failed());
         assert!(!Outcome(&()).failed());
+    }
+
+    #[test]
+    fn a_scope_fails_unless_it_says_otherwise_or_panics() {
+        let fails = |work: fn(&mut dyn FnMut())| {
+            let mut failed = 0;
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let mut exit = Exit::new(|| failed += 1);
+                work(&mut || exit.succeeded());
+            }));
+            failed
+        };
+        assert_eq!(fails(|_| ()), 1);
+        assert_eq!(fails(|succeeded| succeeded()), 0);
+        assert_eq!(fails(|_| panic!("as the test wants")), 0);
     }
 }

@@ -27,9 +27,18 @@ fn no_expression() {}
 #[query(labels = handle, tenant = "acme")]
 fn labels_and_one_more() {}
 
+#[stage("unnamed")]
+fn name_without_a_word() {}
+
+#[stage(crate = "stagelight")]
+fn no_path() {}
+
 #[stage_all(name = "x")]
 impl Store {}
 
 struct Store;
 
-fn main() {}
+fn main() {
+    stagelight::stage_block!({ 1 });
+    stagelight::stage_block!("name", 1);
+}
