@@ -117,7 +117,9 @@ pub use collect::overhead::{Overhead, Prices};
 pub use collect::punctuality::{CollectorStats, collector_stats};
 pub use collect::queries::{Column, Queries, reset_queries};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
-pub use collect::traces::{Event, Kept, Span, Trace, TraceSettings, recent_traces};
+pub use collect::trace::{Event, Kept, Span, Trace};
+pub use collect::trace_filter::TraceFilter;
+pub use collect::traces::{TraceSettings, find_traces, recent_traces};
 pub use collect::window::Window;
 pub use metrics::{
     Counter, CounterFamily, Distribution, DistributionFamily, Gauge, GaugeFamily, Summary, SummaryFamily,

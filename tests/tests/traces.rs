@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stagelight::{
-    Collector, Mode, Trace, TraceContext, TraceSettings, Value, event, query, record, set_mode, stage,
+    Collector, Kept, LabelKind, Mode, Trace, TraceContext, TraceFilter, TraceSettings, Value, event,
+    find_traces, query, record, set_mode, stage,
 };
 use stagelight_tests::burn;
 
@@ -227,24 +228,192 @@ fn spans_of_an_async_query_are_gathered_over_threads_and_polls() {
     drop(collector);
 }
 
+fn refused(cause: &str) -> u64 {
+    stagelight::snapshot().recorder.refused.iter().find(|(known, _)| *known == cause).unwrap().1
+}
+
 #[test]
-fn a_full_ring_refuses_and_counts() {
+fn a_query_of_many_spans_keeps_the_longest_and_says_how_many_it_left_out() {
     #[query(name = "trace.many", key = "many")]
     fn many() {
-        for _ in 0..5_000 {
-            leaf(0);
+        for n in 0..5_000 {
+            if n % 1_000 == 7 { outer(n) } else { leaf(0) }
         }
+        record("at the end", true);
+    }
+    #[stage(name = "trace.outer")]
+    fn outer(n: u64) {
+        record("n", n);
+        leaf(2_000_000);
     }
     let _alone = alone();
     let collector = collect(ALL);
-    let refused = || {
-        stagelight::snapshot().recorder.refused.iter().find(|(cause, _)| *cause == "spans_full").unwrap().1
-    };
-    let before = refused();
+    let before = ["spans_short", "spans_full"].map(refused);
     many();
-    assert!(refused() - before >= 5_000 + 5_000 + 1 - 2_048);
-    // The next ones fit again.
+    let traces = traces("many");
+    let trace = &traces[0];
+    assert!(trace.spans.len() <= 512 && trace.spans.len() > 50, "{}", trace.spans.len());
+    assert_eq!(trace.spans.len() as u64 + trace.omitted, 1 + 4_995 + 2 * 5);
+    assert_eq!(["spans_short", "spans_full"].map(refused), [before[0] + trace.omitted, before[1]]);
+    let root = &trace.spans[0];
+    assert_eq!((root.name, &root.attributes[..]), ("trace.many", &[("at the end", Value::Bool(true))][..]));
+    let of = |name: &'static str| trace.spans.iter().filter(move |span| span.name == name);
+    assert_eq!(of("trace.outer").count(), 5);
+    for (index, span) in of("trace.outer").enumerate() {
+        assert_eq!(span.parent, Some(root.id));
+        assert_eq!(span.attributes, [("n", Value::Int(index as i64 * 1_000 + 7))]);
+        assert_eq!(of("trace.leaf").filter(|leaf| leaf.parent == Some(span.id)).count(), 1);
+    }
+    let shortest = trace.spans.iter().map(|span| span.duration).min().unwrap();
+    assert!(of("trace.leaf").all(|leaf| leaf.attributes.len() == 1) && shortest > Duration::ZERO);
+    // The next ones are whole again.
     execute("after", 0).unwrap();
-    assert_eq!(traces("after").len(), 1);
+    assert_eq!(traces_of_spans("after"), [5]);
+    drop(collector);
+}
+
+/// How many spans each trace of the statement has.
+fn traces_of_spans(statement: &str) -> Vec<usize> {
+    traces(statement).iter().map(|trace| trace.spans.len()).collect()
+}
+
+#[test]
+fn a_healthy_load_loses_no_trace_that_matters() {
+    const FAILURES: u64 = 40;
+    let _alone = alone();
+    let collector = collect(TraceSettings::default());
+    let causes = ["traces_full", "spans_full", "spans_short", "traces_thinned"];
+    let before = causes.map(refused);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for n in 0..FAILURES / 2 * 1_000 {
+                    // Chosen ones by the thousand; one in a thousand fails.
+                    let _ = execute("healthy", if n % 1_000 == 500 { 666 } else { 0 });
+                }
+            });
+        }
+    });
+    let traces = traces("healthy");
+    let after = causes.map(refused);
+    assert_eq!(after[..3], before[..3]);
+    let failed = traces.iter().filter(|trace| trace.kept.failed);
+    assert!(failed.clone().all(|trace| trace.spans.len() == 5 && trace.omitted == 0));
+    assert_eq!(failed.count() as u64, FAILURES);
+    assert!(traces.iter().any(|trace| trace.kept == Kept { head: true, ..Kept::default() }));
+    drop(collector);
+}
+
+#[test]
+fn a_hot_statement_drives_out_no_slow_and_no_failed_trace_of_others() {
+    let _alone = alone();
+    let collector = collect(TraceSettings { head: 1.0, slow: Some(Duration::from_millis(20)) });
+    execute("rare", 0).unwrap();
+    // Until the threshold holds for the statement.
+    std::thread::sleep(Duration::from_millis(100));
+    execute("rare", 25_000_000).unwrap();
+    execute("rare", 666).unwrap_err();
+    for n in 0..50_000 {
+        let _ = execute("hot", if n % 2 == 0 { 666 } else { 0 });
+    }
+    let kept: Vec<_> = traces("rare").iter().map(|trace| trace.kept).collect();
+    assert_eq!(kept.iter().filter(|kept| kept.failed).count(), 1, "{kept:?}");
+    assert!(kept.iter().any(|kept| kept.slow && !kept.failed), "{kept:?}");
+    assert!(traces("hot").len() > 100);
+    drop(collector);
+}
+
+#[test]
+fn each_query_of_a_transaction_names_its_statement_and_its_failure_marks_the_trace() {
+    #[query(name = "trace.transaction", key = "begin; commit", tenant = "acme")]
+    fn transaction(fail: bool) {
+        let _ = nested("update", fail);
+        leaf(0);
+        nested("insert", false).unwrap();
+    }
+    #[query(name = "trace.nested", key = statement, tenant = "acme")]
+    fn nested(statement: &str, fail: bool) -> Result<(), String> {
+        leaf(0);
+        if fail { Err("no".into()) } else { Ok(()) }
+    }
+    let _alone = alone();
+    let collector = collect(NONE);
+    transaction(false);
+    transaction(true);
+    let found = traces("begin; commit");
+    assert_eq!(found.len(), 1, "only the one with a failure in it is kept");
+    let trace = &found[0];
+    assert!(trace.kept.failed && !trace.spans[0].failed);
+    let statement = |name: &str| {
+        let spans = trace.spans.iter().filter(|span| span.name == name);
+        spans.map(|span| span.query.map(|labels| labels[0])).collect::<Vec<_>>()
+    };
+    assert_eq!(statement("trace.transaction"), [Some("begin; commit")]);
+    assert_eq!(statement("trace.nested"), [Some("update"), Some("insert")]);
+    assert_eq!(statement("trace.leaf"), [None; 3]);
+    let failed: Vec<_> =
+        trace.spans.iter().filter(|span| span.failed).map(|span| span.query.unwrap()[0]).collect();
+    assert_eq!(failed, ["update"]);
+    let json = stagelight::export::json::traces([&**trace]);
+    assert_eq!(json[0]["spans"][1]["query"]["statement"], "update");
+
+    // By the statement of a query in it, too.
+    let with = |filter: TraceFilter| find_traces(&filter).len();
+    let any = TraceFilter::default();
+    assert_eq!(with(any.clone().with(LabelKind::Statement, "insert")), 1);
+    assert_eq!(with(any.clone().with(LabelKind::Statement, "delete")), 0);
+    assert_eq!(with(any.clone().with(LabelKind::Tenant, "acme")), 1);
+    assert_eq!(with(any.clone().with(LabelKind::Tenant, "")), 0);
+    assert_eq!(with(TraceFilter { failed: true, ..any.clone() }), 1);
+    assert_eq!(with(TraceFilter { min: Duration::from_secs(60), ..any.clone() }), 0);
+    assert_eq!(with(TraceFilter { limit: 0, ..any }), 0);
+    drop(collector);
+}
+
+#[test]
+fn a_query_that_panics_leaves_a_failed_trace() {
+    #[query(name = "trace.panics", key = "panics")]
+    fn panics() {
+        leaf(0);
+        panic!("as the test wants");
+    }
+    let _alone = alone();
+    let collector = collect(NONE);
+    std::thread::spawn(panics).join().unwrap_err();
+    let traces = traces("panics");
+    assert!(traces.len() == 1 && traces[0].kept.failed, "{traces:?}");
+    drop(collector);
+}
+
+#[test]
+fn an_async_query_of_many_spans_keeps_the_longest_over_all_its_polls() {
+    #[query(name = "trace.async_many", key = "async many")]
+    async fn many() {
+        for n in 0..4_000 {
+            leaf(if n % 500 == 9 { 1_000_000 } else { 0 });
+            if n % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        nested().await;
+    }
+    #[query(name = "trace.async_nested", key = "nested")]
+    async fn nested() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let _alone = alone();
+    let collector = collect(ALL);
+    let before = refused("spans_full");
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(many());
+    let found = traces("async many");
+    let trace = &found[0];
+    assert_eq!(trace.spans.len() as u64 + trace.omitted, 4_002);
+    assert!(trace.spans.len() <= 512, "{}", trace.spans.len());
+    assert_eq!(refused("spans_full"), before);
+    assert_eq!(trace.spans[0].query.map(|labels| labels[0]), Some("async many"));
+    let nested: Vec<_> = trace.spans.iter().filter(|span| span.name == "trace.async_nested").collect();
+    assert!(nested.len() == 1 && nested[0].query.map(|labels| labels[0]) == Some("nested"), "{nested:?}");
+    let long = trace.spans.iter().filter(|span| span.attributes == [("work", Value::Int(1_000_000))]);
+    assert_eq!(long.count(), 8);
     drop(collector);
 }

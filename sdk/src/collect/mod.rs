@@ -3,6 +3,7 @@
 //! Nothing here imports from `export`.
 
 pub(crate) mod active;
+pub(crate) mod assemble;
 pub(crate) mod collector;
 pub(crate) mod cpu_time;
 pub(crate) mod governor;
@@ -16,5 +17,9 @@ pub(crate) mod process;
 pub(crate) mod punctuality;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
+pub(crate) mod trace;
+pub(crate) mod trace_filter;
+pub(crate) mod trace_losses;
+pub(crate) mod trace_shelves;
 pub(crate) mod traces;
 pub(crate) mod window;

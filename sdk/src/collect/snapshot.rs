@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::histogram::Histogram;
 use super::label_fallback::{self, LabelFallback};
+use super::trace_losses;
 use crate::metrics::{self, MetricFamily};
 use crate::record::block::{Block, LabelFigures, StageFigures};
 use crate::record::clock::Clock;
@@ -284,7 +285,6 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
     let stages = stage::registered().len();
     let sum = |read: fn(&Block) -> u64| blocks.iter().map(|block| read(block)).sum();
     let (no_block, at_exit) = registry::refused();
-    let (spans_full, traces_full) = super::traces::refused();
     let mut refused = vec![
         ("label_cap", sum(|block| block.refused.label_cap.get())),
         ("label_lost", turnover::lost()),
@@ -292,9 +292,8 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
         ("arena_full", sum(Block::refused_for_room)),
         ("thread_cap", no_block),
         ("thread_exit", at_exit),
-        ("spans_full", spans_full),
-        ("traces_full", traces_full),
     ];
+    refused.extend(trace_losses::refused(blocks));
     refused.extend(metrics::registry::refused());
     RecorderStats {
         clock: Clock::get().name(),

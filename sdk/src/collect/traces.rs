@@ -1,91 +1,30 @@
-//! Finished traces: the spans of the queries that were kept.
+//! Finished traces: taken from the threads' rings, remembered, and handed on.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::assemble::assemble;
+use super::histogram::Histogram;
 use super::snapshot::label_sets;
-use crate::record::block::Block;
+use super::trace::Trace;
+use super::trace_filter::TraceFilter;
+use super::trace_losses::{self, Loss};
+use super::trace_shelves::Shelves;
 use crate::record::labels::{LabelKind, label_set};
 use crate::record::octaves::COARSE;
 use crate::record::registry;
-use crate::record::spans::{
-    self, ATTRIBUTE, DEPTH_SHIFT, EVENT, FAILED, HEAD, NUMBER_SHIFT, Record, SLOW, SPAN, TRACE, Value,
-};
-use crate::record::stage::stage_by_id;
-
-use super::histogram::Histogram;
-
-/// A query that was kept, with its spans.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trace {
-    /// Its id.
-    pub trace_id: u128,
-    /// The span elsewhere that the query belongs to, if it was told of one.
-    pub parent_id: Option<u64>,
-    /// The query's labels, in the order of [`LabelKind::ALL`]; empty where unsaid.
-    pub labels: [&'static str; LabelKind::ALL.len()],
-    /// Whether it was kept by the choice at its start, for being slow, for having failed: at least one holds.
-    pub kept: Kept,
-    /// The query's own span first, then those below it in the order in which they began.
-    pub spans: Vec<Span>,
-}
-
-/// Why a trace was kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// It was chosen at its start.
-    pub head: bool,
-    /// It took longer than the threshold, or than nearly all queries of its statement.
-    pub slow: bool,
-    /// It failed or was cancelled.
-    pub failed: bool,
-}
-
-/// One execution of a stage.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Span {
-    /// Its id.
-    pub id: u64,
-    /// The span that it lies in; `None` for the query's own.
-    pub parent: Option<u64>,
-    /// The stage's name.
-    pub name: &'static str,
-    /// The stage's component.
-    pub component: &'static str,
-    /// When it began.
-    pub start: SystemTime,
-    /// How long it took.
-    pub duration: Duration,
-    /// Whether it returned an `Err`.
-    pub failed: bool,
-    /// Bytes that were allocated within it.
-    pub alloc_bytes: u64,
-    /// What was recorded on it, in order.
-    pub attributes: Vec<(&'static str, Value)>,
-    /// What happened in it, in order.
-    pub events: Vec<Event>,
-}
-
-/// Something that happened in a span.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Event {
-    /// What.
-    pub name: &'static str,
-    /// When.
-    pub at: SystemTime,
-    /// What belongs to it.
-    pub attributes: Vec<(&'static str, Value)>,
-}
+use crate::record::spans::{self, NUMBER_SHIFT, Record, TRACE};
 
 /// Which queries are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TraceSettings {
-    /// The share of the timed queries that is kept in any case; 0.1 unless told otherwise.
+    /// The share of the timed queries that is kept in any case, as far as there is room; 0.1 unless told otherwise. Those
+    /// beyond are counted (`traces_thinned`): others like them are kept, some hundred a second and thread.
     pub head: f64,
     /// How long a query takes at least to be kept for being slow, whatever others of its statement take. `None`, which is
-    /// the default, leaves it to the statement's own distribution: slow is what takes longer than 99 in 100 do.
+    /// the default, leaves it to the statement's own distribution: slow is what takes longer than 99 in 100 do. Once 32 slow
+    /// ones of a statement are remembered, slow is what takes longer than those do.
     pub slow: Option<Duration>,
 }
 
@@ -95,32 +34,35 @@ impl Default for TraceSettings {
     }
 }
 
-/// Traces that are remembered.
-const REMEMBERED: usize = 256;
+/// Bytes of the traces that wait to be handed on: of chosen queries, and of slow and failed ones.
+const FRESH_BYTES: [usize; 2] = [512 << 10, 1 << 20];
 
 struct Traces {
-    recent: VecDeque<Arc<Trace>>,
-    /// Traces that arrived since the collector last handed them on.
+    shelves: Shelves,
+    /// Traces that arrived since the collector last handed them on, and their bytes.
     fresh: Vec<Arc<Trace>>,
+    fresh_bytes: [usize; 2],
 }
-
-/// Traces that were forgotten before they were handed on. Apart from the lock, so that a snapshot needs none that a thread
-/// may have held when it forked the process.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Its lock also makes the collector the one reader of the threads' rings.
-static TRACES: Mutex<Traces> = Mutex::new(Traces { recent: VecDeque::new(), fresh: Vec::new() });
+static TRACES: LazyLock<Mutex<Traces>> =
+    LazyLock::new(|| Mutex::new(Traces { shelves: Shelves::new(), fresh: Vec::new(), fresh_bytes: [0; 2] }));
 
-/// The latest traces, the newest first: at most 256. None if no [collector](crate::collector) takes traces.
-#[must_use]
-pub fn recent_traces() -> Vec<Arc<Trace>> {
-    TRACES.lock().unwrap_or_else(PoisonError::into_inner).recent.iter().rev().cloned().collect()
+fn lock() -> MutexGuard<'static, Traces> {
+    TRACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Traces and spans that were refused because rings were full, or forgotten before they were handed on.
-pub(crate) fn refused() -> (u64, u64) {
-    let spans = registry::blocks().iter().map(|block| block.spans.refused.get()).sum();
-    (spans, DROPPED.load(Ordering::Relaxed))
+/// The traces that are remembered, the latest first: of each statement the latest that failed and that were chosen, and the
+/// slowest of the last minutes, in 4 MiB. None if no [collector](crate::collector) takes traces.
+#[must_use]
+pub fn recent_traces() -> Vec<Arc<Trace>> {
+    lock().shelves.all()
+}
+
+/// Those of the remembered traces that have what the filter asks for, the latest first.
+#[must_use]
+pub fn find_traces(filter: &TraceFilter) -> Vec<Arc<Trace>> {
+    recent_traces().into_iter().filter(|trace| filter.matches(trace)).take(filter.limit).collect()
 }
 
 /// Follows queries from now on.
@@ -131,14 +73,14 @@ pub(crate) fn start(settings: TraceSettings) {
 /// Follows no more queries, and forgets.
 pub(crate) fn stop() {
     spans::follow(None);
-    let mut traces = TRACES.lock().unwrap_or_else(PoisonError::into_inner);
-    traces.recent.clear();
-    traces.fresh.clear();
+    let mut traces = lock();
+    traces.shelves.clear();
+    traces.take_fresh();
 }
 
 /// Takes what the threads have published. Often enough that their rings don't fill.
 pub(crate) fn gather() {
-    let mut traces = TRACES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut traces = lock();
     for block in registry::blocks() {
         // Two clocks at one moment, to tell when things were.
         let now = (SystemTime::now(), block.ticks());
@@ -148,121 +90,72 @@ pub(crate) fn gather() {
                 pending.push(record);
                 return;
             }
-            let trace = Arc::new(assemble(block, now, &record, &pending));
+            let trace = assemble(block, now, &record, &pending);
             pending.clear();
-            if traces.recent.len() == REMEMBERED {
-                traces.recent.pop_front();
-            }
-            traces.recent.push_back(Arc::clone(&trace));
-            if traces.fresh.len() < REMEMBERED {
-                traces.fresh.push(trace);
-            } else {
-                DROPPED.fetch_add(1, Ordering::Relaxed);
-            }
+            traces.add(Arc::new(trace), (record[0] >> NUMBER_SHIFT) as usize);
         });
+    }
+}
+
+impl Traces {
+    /// `set` is the number of the query's labels.
+    fn add(&mut self, trace: Arc<Trace>, set: usize) {
+        self.shelves.put(Arc::clone(&trace));
+        let kept = trace.kept;
+        if kept.slow {
+            // At once, and not at the window's end: else a hot statement fills the rings meanwhile.
+            let [statement, ..] = trace.labels;
+            spans::raise_slow(set, self.shelves.least_slow(statement));
+        }
+        let matters = kept.slow || kept.failed;
+        let bytes = &mut self.fresh_bytes[usize::from(matters)];
+        if *bytes < FRESH_BYTES[usize::from(matters)] {
+            *bytes += trace.bytes();
+            self.fresh.push(trace);
+        } else {
+            trace_losses::count(if matters { Loss::SlowOrFailed } else { Loss::Chosen });
+        }
+    }
+
+    fn take_fresh(&mut self) -> Vec<Arc<Trace>> {
+        self.fresh_bytes = [0; 2];
+        std::mem::take(&mut self.fresh)
     }
 }
 
 /// The traces since the last call.
 pub(crate) fn take_fresh() -> Vec<Arc<Trace>> {
-    std::mem::take(&mut TRACES.lock().unwrap_or_else(PoisonError::into_inner).fresh)
+    lock().take_fresh()
 }
 
-/// Sets from when on a query is slow, by the distribution of each label set.
+/// Sets from when on a query is slow, by the distribution of each statement.
 pub(crate) fn set_thresholds(settings: TraceSettings) {
     /// Queries that must have been timed before their distribution is one.
     const ENOUGH: u64 = 200;
-    for (set, figures) in label_sets().into_iter().enumerate() {
-        let ns = match settings.slow {
-            Some(slow) => u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX),
-            None if figures.timed < ENOUGH => u64::MAX,
-            None => {
-                let all = Histogram::new(COARSE, figures.cells, figures.calls, figures.timed, figures.max_ns);
+    let sets = label_sets();
+    let statement = |set: usize| label_set(set as u32).get(LabelKind::Statement);
+    let mut statements: HashMap<&str, Histogram> = HashMap::new();
+    for (set, figures) in sets.iter().enumerate().filter(|(_, figures)| figures.calls > 0) {
+        let all =
+            statements.entry(statement(set)).or_insert_with(|| Histogram::new(COARSE, Vec::new(), 0, 0, 0));
+        all.add(&figures.cells, figures.calls, figures.timed, figures.max_ns);
+    }
+    let least_slow = |statement: &str| lock().shelves.least_slow(statement);
+    let slow: HashMap<&str, u64> = statements
+        .into_iter()
+        .map(|(statement, all)| {
+            let ns = match settings.slow {
+                Some(slow) => u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX),
+                None if all.timed() < ENOUGH => u64::MAX,
                 // By the upper end of the cell, so that what lies in the same cell as the quantile is not slow.
-                all.quantile(0.99).saturating_add(all.quantile(0.99) / 8)
-            }
-        };
-        spans::set_slow(set, ns);
-    }
-}
-
-/// A trace of the records that its threads wrote, children before their parents.
-fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, records: &[Record]) -> Trace {
-    let when = |ticks: u64| {
-        let ago = Duration::from_nanos(block.to_ns(now.1.saturating_sub(ticks)));
-        now.0.checked_sub(ago).unwrap_or(now.0)
-    };
-    let depth_of = |record: &Record| (record[0] >> DEPTH_SHIFT) as u8;
-    let root_id = head[3];
-    let (mut spans, mut depths): (Vec<Span>, Vec<u8>) = (Vec::new(), Vec::new());
-    // What was noted at a depth belongs to the span at that depth that ends next.
-    let mut attributes: Vec<(u8, (&'static str, Value))> = Vec::new();
-    let mut events: Vec<(u8, Event)> = Vec::new();
-    for record in records {
-        match record[0] & 0xff {
-            SPAN => {
-                let depth = depth_of(record);
-                let (component, name) = stage_by_id((record[0] >> NUMBER_SHIFT) as u32);
-                // The path was one longer while the stage was on it.
-                let inside = depth.saturating_add(1);
-                spans.push(Span {
-                    id: 0,
-                    parent: None,
-                    name,
-                    component,
-                    start: when(record[1]),
-                    duration: Duration::from_nanos(record[2]),
-                    failed: record[0] & FAILED != 0,
-                    alloc_bytes: record[3],
-                    attributes: attributes.extract_if(.., |(at, _)| *at >= inside).map(|(_, a)| a).collect(),
-                    events: events.extract_if(.., |(at, _)| *at >= inside).map(|(_, e)| e).collect(),
-                });
-                depths.push(depth);
-            }
-            EVENT => {
-                // SAFETY: the words are those of a text that lives for ever, as `event` wrote them.
-                let name = unsafe { spans::text([record[2], record[3]]) };
-                events.push((depth_of(record), Event { name, at: when(record[1]), attributes: Vec::new() }));
-            }
-            ATTRIBUTE => {
-                // SAFETY: the words are a text and a value, as `push_attribute` wrote them.
-                let attribute = unsafe {
-                    let value = Value::decode(record[0] >> NUMBER_SHIFT, [record[3], record[4]]);
-                    (spans::text([record[1], record[2]]), value)
-                };
-                match events.last_mut().filter(|_| record[0] & HEAD != 0) {
-                    Some((_, event)) => event.attributes.push(attribute),
-                    None => attributes.push((depth_of(record), attribute)),
-                }
-            }
-            _ => {}
+                None => all.quantile(0.99).saturating_add(all.quantile(0.99) / 8),
+            };
+            (statement, ns.max(least_slow(statement)))
+        })
+        .collect();
+    for set in 0..sets.len() {
+        if let Some(&ns) = slow.get(statement(set)) {
+            spans::set_slow(set, ns);
         }
-    }
-    link(root_id, &mut spans, &mut depths);
-    Trace {
-        trace_id: u128::from(head[1]) << 64 | u128::from(head[2]),
-        parent_id: (head[4] != 0).then_some(head[4]),
-        labels: LabelKind::ALL.map(|kind| label_set((head[0] >> NUMBER_SHIFT) as u32).get(kind)),
-        kept: Kept { head: head[0] & HEAD != 0, slow: head[0] & SLOW != 0, failed: head[0] & FAILED != 0 },
-        spans,
-    }
-}
-
-/// Gives the spans, which stand children first, their ids and parents, and turns their order.
-fn link(root_id: u64, spans: &mut [Span], depths: &mut [u8]) {
-    spans.reverse();
-    depths.reverse();
-    // Now each span stands before those that lie in it, the latest of which comes first.
-    let mut open: Vec<(u8, u64)> = Vec::new();
-    for (n, (span, depth)) in spans.iter_mut().zip(depths.iter()).enumerate() {
-        span.id = if n == 0 { root_id } else { spans::span_id(root_id, n as u64) };
-        while open.len() > 1 && open.last().is_some_and(|(outer, _)| outer >= depth) {
-            open.pop();
-        }
-        span.parent = open.last().map(|(_, id)| *id);
-        open.push((*depth, span.id));
-    }
-    if let Some((_, rest)) = spans.split_first_mut() {
-        rest.sort_by_key(|span| span.start);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::snapshot::{LabelStats, Snapshot, StageStats};
-use super::traces::Trace;
+use super::trace::Trace;
 use crate::record::interner::OTHER;
 
 /// What happened between two looks of the collector: differences, with the later snapshot they end at.

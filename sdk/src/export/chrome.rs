@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::collect::traces::Trace;
+use crate::collect::trace::Trace;
 use crate::export::readable::readable;
 use crate::record::labels::LabelKind;
 use crate::record::spans::Value;
@@ -29,8 +29,10 @@ pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Json {
             arguments.insert("failed".into(), span.failed.into());
             if index == 0 {
                 arguments.insert("trace_id".into(), format!("{:032x}", trace.trace_id).into());
+            }
+            if let Some(labels) = span.query.or((index == 0).then_some(trace.labels)) {
                 for kind in LabelKind::ALL {
-                    arguments.insert(kind.name().into(), trace.labels[kind as usize].into());
+                    arguments.insert(kind.name().into(), labels[kind as usize].into());
                 }
             }
             events.push(json!({

@@ -11,7 +11,7 @@ use crate::collect::label_fallback::LabelFallback;
 use crate::collect::punctuality::collector_stats;
 use crate::collect::queries::{Column, Queries};
 use crate::collect::snapshot::{LabelStats, Snapshot, StageStats};
-use crate::collect::traces::{Span, Trace};
+use crate::collect::trace::{Span, Trace};
 use crate::export::chrome::attributes;
 use crate::export::readable::is_hidden;
 use crate::export::table::QUANTILES;
@@ -149,6 +149,7 @@ fn trace(trace: &Trace) -> Value {
             "parent": span.parent.map(|id| format!("{id:016x}")),
             "name": span.name,
             "component": span.component,
+            "query": span.query.as_ref().map(labels_object),
             "start": nanos(span.start),
             "duration_ns": span.duration.as_nanos() as u64,
             "failed": span.failed,
@@ -157,17 +158,19 @@ fn trace(trace: &Trace) -> Value {
             "events": events.collect::<Value>(),
         })
     };
-    let labels: Map<String, Value> = LabelKind::ALL
-        .into_iter()
-        .map(|kind| (kind.name().to_owned(), trace.labels[kind as usize].into()))
-        .collect();
     json!({
         "trace_id": format!("{:032x}", trace.trace_id),
         "parent_id": trace.parent_id.map(|id| format!("{id:016x}")),
-        "labels": labels,
+        "labels": labels_object(&trace.labels),
         "kept": { "head": trace.kept.head, "slow": trace.kept.slow, "failed": trace.kept.failed },
+        "duration_ns": trace.duration().as_nanos() as u64,
+        "omitted": trace.omitted,
         "spans": trace.spans.iter().map(span).collect::<Value>(),
     })
+}
+
+fn labels_object(values: &[&str; LabelKind::ALL.len()]) -> Map<String, Value> {
+    LabelKind::ALL.into_iter().map(|kind| (kind.name().to_owned(), values[kind as usize].into())).collect()
 }
 
 /// What recording uses, refused and costs, and how the collector keeps its times.

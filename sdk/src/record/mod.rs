@@ -29,6 +29,8 @@ pub(crate) mod octaves;
 pub(crate) mod outcome;
 pub(crate) mod rates;
 pub(crate) mod registry;
+pub(crate) mod span_record;
+pub(crate) mod span_room;
 pub(crate) mod spans;
 pub(crate) mod stage;
 pub(crate) mod thread;

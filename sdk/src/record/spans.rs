@@ -2,42 +2,44 @@
 //!
 //! A stage writes its span when it is left, so children come before their parent and depths tell the tree: entering costs
 //! nothing. What is written stays provisional until the query's end, when it is known whether the query is kept: because it
-//! was chosen at its start, because it was slow, or because it failed. Then the ring's end is published; else it is taken
-//! back. Nothing is copied and nothing waits. A full ring refuses and counts.
+//! was chosen at its start, because it was slow, or because something in it failed. Then the ring's end is published; else it
+//! is taken back. Nothing waits.
+//!
+//! # Room
+//! A running query always has room for [`ROOM`] records. Of one with more spans the shorter ones go (`span_room`), and their
+//! number is told. What is published waits in the rest of the ring for the reader: chosen queries may fill an eighth of it,
+//! slow ones more, failed ones all. So those that matter least give way first, each for its own cause.
 //!
 //! # Why this is sound
 //! `end` is written by the owner alone and `begin` by the one reader alone, who holds the lock of `collect::traces`. The
-//! owner writes records from the published end on, never beyond `begin` plus the ring's size; the reader reads up to the
-//! published end. Publishing releases, reading it acquires.
+//! owner writes at most [`ROOM`] records from the published end on; the reader reads up to the published end. Publishing
+//! releases, reading it acquires. The owner publishes only where what is unread then leaves as much room as a query may
+//! take, by a `begin` that it has acquired: so it never writes what is not read yet.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::block::{Block, Timing};
 use super::cells::Cell64;
-use super::labels::MAX_SETS;
+use super::label_kind::MAX_SETS;
+pub(crate) use super::span_record::{
+    ATTRIBUTE, DEPTH_SHIFT, EVENT, FAILED, HEAD, NUMBER_SHIFT, Record, SLOW, SPAN, TRACE,
+};
+use super::span_record::{WORDS, depth_bits};
+use super::span_room::{self, Records};
 
 /// Records of a thread's ring, 96 KiB.
 const RECORDS: usize = 2048;
-const WORDS: usize = 6;
 
-/// A record: its first word says what it is.
-pub(crate) type Record = [u64; WORDS];
+/// Records of a query.
+const ROOM: usize = span_room::MOST;
 
-/// The low byte of a record's first word.
-pub(crate) const SPAN: u64 = 1;
-pub(crate) const EVENT: u64 = 2;
-pub(crate) const ATTRIBUTE: u64 = 3;
-pub(crate) const TRACE: u64 = 4;
-/// The next byte: the depth of the path (of a span, its own), at most 255.
-pub(crate) const DEPTH_SHIFT: u32 = 8;
-/// Then flags and, in the upper half, a number: the stage of a span, the label set of a trace, the type of a value.
-pub(crate) const FAILED: u64 = 1 << 16;
-pub(crate) const HEAD: u64 = 1 << 17;
-pub(crate) const SLOW: u64 = 1 << 18;
-pub(crate) const NUMBER_SHIFT: u32 = 32;
+/// Of these the last two are for its own span and for what says whose the others are.
+const LAST: usize = ROOM - 2;
 
-/// Spans that a query may keep while it is between polls.
-const ASYNC_RECORDS: usize = 512;
+/// Unread records beyond which no further queries are published: that were chosen alone, that were slow, that failed.
+const UNREAD_CHOSEN: u64 = RECORDS as u64 / 8;
+const UNREAD_SLOW: u64 = RECORDS as u64 * 3 / 8;
+const UNREAD_FAILED: u64 = (RECORDS - 2 * ROOM) as u64;
 
 /// The ring of one thread.
 #[repr(C)]
@@ -52,9 +54,41 @@ pub(crate) struct SpanRing {
     seed: Cell64,
     /// Of a trace that began elsewhere: its id, and the span there that the query belongs to.
     remote: [Cell64; 3],
-    pub(crate) refused: Cell64,
+    /// Whether any span of the running query failed.
+    failed: Cell64,
+    /// What a span of the running query must weigh to be kept, and how many were too light.
+    least: Cell64,
+    omitted: Cell64,
+    /// Where the span that comes next is a query's own: its label set plus 1, and [`ROOT`] if no query encloses it.
+    query: Cell64,
+    pub(crate) refused: Refused,
     records: [[Cell64; WORDS]; RECORDS],
 }
+
+/// What did not become part of a trace, by cause.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Attributes and events beyond what a query has room for.
+    pub(crate) notes: Cell64,
+    /// Spans of queries that were kept which were too short.
+    pub(crate) short_spans: Cell64,
+    /// Chosen queries beyond what the reader takes.
+    pub(crate) chosen: Cell64,
+    /// Slow and failed ones.
+    pub(crate) traces: Cell64,
+}
+
+/// What of a query outlasts a poll.
+#[derive(Debug, Default)]
+pub(crate) struct Suspended {
+    pub(crate) records: Vec<Record>,
+    failed: u64,
+    least: u64,
+    omitted: u64,
+}
+
+/// Marks in [`SpanRing::query`] the query that no other encloses.
+const ROOT: u64 = 1 << 32;
 
 /// One in how many followed queries is kept without any other reason, as a threshold for 32 random bits; 0 while nobody
 /// takes spans.
@@ -68,6 +102,13 @@ pub(crate) fn follow(head_share: Option<f64>) {
     let threshold =
         head_share.map_or(0, |share| ((share.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32).max(1));
     HEAD_THRESHOLD.store(threshold, Ordering::Relaxed);
+}
+
+/// Raises what is slow for a label set; for long, if it is said so again once a window.
+pub(crate) fn raise_slow(set: usize, ns: u64) {
+    if let Some(slow) = SLOW_NS.get(set) {
+        slow.fetch_max(ns, Ordering::Relaxed);
+    }
 }
 
 pub(crate) fn set_slow(set: usize, ns: u64) {
@@ -110,6 +151,28 @@ impl SpanRing {
         self.end.set(self.published.load(Ordering::Relaxed));
         self.seed.set(seed);
         self.remote.iter().for_each(|word| word.set(0));
+        for word in [&self.failed, &self.least, &self.omitted, &self.query] {
+            word.set(0);
+        }
+    }
+
+    /// Owner only: the span that comes next is that of a query with the label set.
+    #[inline(always)]
+    pub(crate) fn begin_own(&self, set: u32, root: bool) {
+        if self.seed.get() != 0 {
+            self.query.set((u64::from(set) + 1) | if root { ROOT } else { 0 });
+        }
+    }
+
+    /// Owner only: something in the running query failed.
+    pub(crate) fn fail(&self) {
+        self.failed.set(1);
+    }
+
+    /// Owner only: it has come, or did not.
+    #[inline(always)]
+    pub(crate) fn end_own(&self) {
+        self.query.set(0);
     }
 
     /// Owner only: whether a query is followed; its seed.
@@ -145,18 +208,28 @@ impl SpanRing {
         Ids { trace, root: mix(seed.rotate_left(32)), parent }
     }
 
-    /// Owner only.
-    #[cold]
-    pub(crate) fn push(&self, record: Record) {
+    /// Records of the running query.
+    fn count(&self) -> usize {
+        self.end.get().wrapping_sub(self.published.load(Ordering::Relaxed)) as usize
+    }
+
+    /// Owner only. There is room.
+    fn write(&self, record: Record) {
         let end = self.end.get();
-        if end.wrapping_sub(self.begin.load(Ordering::Acquire)) >= RECORDS as u64 {
-            self.refused.add(1);
-            return;
-        }
         for (word, value) in self.records[end as usize % RECORDS].iter().zip(record) {
             word.set(value);
         }
         self.end.set(end.wrapping_add(1));
+    }
+
+    /// Owner only: an attribute or an event.
+    #[cold]
+    pub(crate) fn push_note(&self, record: Record) {
+        if self.count() < LAST || self.make_room() {
+            self.write(record);
+        } else {
+            self.refused.notes.add(1);
+        }
     }
 
     /// Owner only: a stage of the query that is followed was left.
@@ -172,7 +245,45 @@ impl SpanRing {
     ) {
         let flags = if failed { FAILED } else { 0 };
         let head = SPAN | depth_bits(depth) | flags | u64::from(stage) << NUMBER_SHIFT;
-        self.push([head, start, ns, allocated, 0, 0]);
+        let query = self.query.get();
+        self.query.set(0);
+        if failed {
+            self.failed.set(1);
+        }
+        let root = query & ROOT != 0;
+        if !root
+            && (span_room::weight(ns, failed) < self.least.get() || self.count() >= LAST && !self.make_room())
+        {
+            return self.omit(depth);
+        }
+        self.write([head, start, ns, allocated, query & !ROOT, 0]);
+    }
+
+    /// Owner only: a span of that depth is left out, with what was noted on it, which came last.
+    fn omit(&self, depth: u32) {
+        self.omitted.add(1);
+        let start = self.published.load(Ordering::Relaxed);
+        let running = Running { ring: self, start };
+        let mut count = self.count();
+        while count > 0 && span_room::is_note_below(&running.get(count - 1), depth.min(255) as u8) {
+            count -= 1;
+        }
+        self.end.set(start.wrapping_add(count as u64));
+    }
+
+    /// Owner only: takes out the shorter spans of the running query. Whether there is room now.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&self) -> bool {
+        if self.least.get() == u64::MAX {
+            return false;
+        }
+        let start = self.published.load(Ordering::Relaxed);
+        let thinned = span_room::thin(&mut Running { ring: self, start }, self.count());
+        self.end.set(start.wrapping_add(thinned.left as u64));
+        self.least.set(thinned.least);
+        self.omitted.add(thinned.omitted);
+        thinned.left < LAST
     }
 
     /// Owner only: the query has ended; keeps its records or takes them back.
@@ -180,43 +291,69 @@ impl SpanRing {
     pub(crate) fn end_query(&self, set: u32, failed: bool, ns: u64) {
         let seed = self.seed.get();
         self.seed.set(0);
+        let failed = failed || self.failed.get() != 0;
         let head = (seed >> 32) as u32 <= HEAD_THRESHOLD.load(Ordering::Relaxed);
         let slow = ns > SLOW_NS[set as usize % MAX_SETS].load(Ordering::Relaxed);
         if !head && !slow && !failed {
             return;
         }
+        let unread = self.published.load(Ordering::Relaxed).wrapping_sub(self.begin.load(Ordering::Acquire));
+        let (most, refused) = match (failed, slow) {
+            (true, _) => (UNREAD_FAILED, &self.refused.traces),
+            (false, true) => (UNREAD_SLOW, &self.refused.traces),
+            (false, false) => (UNREAD_CHOSEN, &self.refused.chosen),
+        };
+        if unread > most {
+            return refused.add(1);
+        }
         let ids = Self::ids_of(seed, self.remote());
         let flags = [(failed, FAILED), (head, HEAD), (slow, SLOW)];
         let flags = flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
-        let before = self.end.get();
-        self.push([
+        self.write([
             TRACE | flags | u64::from(set) << NUMBER_SHIFT,
             ids.trace[0],
             ids.trace[1],
             ids.root,
             ids.parent,
-            0,
+            self.omitted.get(),
         ]);
-        // Records without the one that says whose they are would be of no use.
-        if self.end.get() != before {
-            self.published.store(self.end.get(), Ordering::Release);
-        }
+        self.refused.short_spans.add(self.omitted.get());
+        self.published.store(self.end.get(), Ordering::Release);
     }
 
     /// Owner only: takes back what was written since the query was resumed, to keep it elsewhere between polls.
-    pub(crate) fn suspend(&self, kept: &mut Vec<Record>) {
+    pub(crate) fn suspend(&self, kept: &mut Suspended) {
         let start = self.published.load(Ordering::Relaxed);
-        let count = self.end.get().wrapping_sub(start);
-        for index in 0..count {
-            if kept.len() >= ASYNC_RECORDS {
-                self.refused.add(1);
+        let running = Running { ring: self, start };
+        for index in 0..self.count() {
+            let record = running.get(index);
+            if kept.records.len() >= LAST && !kept.make_room() {
+                match record[0] & 0xff {
+                    SPAN => kept.omitted += 1,
+                    _ => self.refused.notes.add(1),
+                }
                 continue;
             }
-            let record = &self.records[start.wrapping_add(index) as usize % RECORDS];
-            kept.push(std::array::from_fn(|word| record[word].get()));
+            kept.records.push(record);
         }
+        kept.failed |= self.failed.get();
+        kept.least = kept.least.max(self.least.get());
+        kept.omitted += self.omitted.get();
         self.end.set(start);
         self.seed.set(0);
+    }
+
+    /// Owner only: goes on with a query that was suspended, once it was [resumed](Self::resume).
+    pub(crate) fn go_on(&self, kept: &Suspended) {
+        self.failed.set(kept.failed);
+        self.least.set(kept.least);
+    }
+
+    /// Owner only: the query ends, and all its records come back.
+    pub(crate) fn take_back(&self, kept: &Suspended) {
+        self.go_on(kept);
+        self.omitted.set(kept.omitted);
+        kept.records.iter().for_each(|record| self.write(*record));
     }
 
     /// Takes what was published. One reader at a time, who holds the lock of the traces.
@@ -237,8 +374,44 @@ impl SpanRing {
     }
 }
 
-pub(crate) fn depth_bits(depth: u32) -> u64 {
-    u64::from(depth.min(255)) << DEPTH_SHIFT
+/// The records of the query that runs on the ring's thread.
+struct Running<'a> {
+    ring: &'a SpanRing,
+    start: u64,
+}
+
+impl Running<'_> {
+    fn record(&self, index: usize) -> &[Cell64; WORDS] {
+        &self.ring.records[self.start.wrapping_add(index as u64) as usize % RECORDS]
+    }
+}
+
+impl Records for Running<'_> {
+    fn get(&self, index: usize) -> Record {
+        self.record(index).each_ref().map(Cell64::get)
+    }
+
+    fn set(&mut self, index: usize, record: Record) {
+        for (word, value) in self.record(index).iter().zip(record) {
+            word.set(value);
+        }
+    }
+}
+
+impl Suspended {
+    /// As [`SpanRing::make_room`].
+    #[cold]
+    fn make_room(&mut self) -> bool {
+        if self.least == u64::MAX {
+            return false;
+        }
+        let count = self.records.len();
+        let thinned = span_room::thin(&mut &mut self.records[..], count);
+        self.records.truncate(thinned.left);
+        self.least = self.least.max(thinned.least);
+        self.omitted += thinned.omitted;
+        thinned.left < LAST
+    }
 }
 
 /// The value of an attribute.
@@ -332,7 +505,7 @@ pub fn event(name: &'static str, attributes: &[(&'static str, Value)]) {
         return;
     }
     let [start, length] = text_words(name);
-    block.spans.push([EVENT | depth_bits(block.depth()), block.ticks(), start, length, 0, 0]);
+    block.spans.push_note([EVENT | depth_bits(block.depth()), block.ticks(), start, length, 0, 0]);
     for (key, value) in attributes {
         // Flagged as the event's, not the span's.
         push_attribute(block, key, *value, HEAD);
@@ -343,7 +516,7 @@ fn push_attribute(block: &Block, key: &'static str, value: Value, flag: u64) {
     let (kind, [first, second]) = value.encode();
     let [start, length] = text_words(key);
     let head = ATTRIBUTE | depth_bits(block.depth()) | flag | kind << NUMBER_SHIFT;
-    block.spans.push([head, start, length, first, second, 0]);
+    block.spans.push_note([head, start, length, first, second, 0]);
 }
 
 /// What a stage that was timed leaves in the ring, if its query is followed.

@@ -9,7 +9,7 @@ use crate::record::block::{Block, Query, Timing};
 use crate::record::cells::Cell64;
 use crate::record::interner::NO_LABELS;
 use crate::record::labels::Labels;
-use crate::record::spans::Record;
+use crate::record::spans::Suspended;
 use crate::record::stage::Stage;
 use crate::record::{rates, thread};
 
@@ -30,7 +30,7 @@ struct Trace {
     /// 0 if it is not followed.
     seed: u64,
     remote: [u64; 3],
-    records: Vec<Record>,
+    kept: Suspended,
 }
 
 impl Trace {
@@ -39,6 +39,7 @@ impl Trace {
         if self.seed != 0 {
             block.spans.resume(self.seed);
             block.spans.set_remote(self.remote);
+            block.spans.go_on(&self.kept);
         }
     }
 
@@ -46,7 +47,7 @@ impl Trace {
     fn suspend(&mut self, block: &Block) {
         if self.seed != 0 {
             self.remote = block.spans.remote();
-            block.spans.suspend(&mut self.records);
+            block.spans.suspend(&mut self.kept);
         }
     }
 }
@@ -191,9 +192,16 @@ impl AsyncQuery {
         let trace = std::mem::take(&mut self.trace);
         if let Some(block) = thread::present() {
             trace.resume(block);
-            trace.records.iter().for_each(|record| block.spans.push(*record));
+            if trace.seed != 0 {
+                block.spans.take_back(&trace.kept);
+            }
+            block.spans.begin_own(self.set, trace.seed != 0);
         }
-        let Some((block, allocated, timing)) = self.call.finish(failed, cancelled, end) else { return };
+        let finished = self.call.finish(failed, cancelled, end);
+        if let Some(block) = thread::present() {
+            block.spans.end_own();
+        }
+        let Some((block, allocated, timing)) = finished else { return };
         if trace.seed != 0 {
             block.spans.end_query(self.set, failed || cancelled, timing.map_or(0, |timing| timing.ns));
         }

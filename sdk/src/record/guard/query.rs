@@ -113,14 +113,16 @@ impl EnteredQuery {
     /// `frame` is the one that it was entered with.
     #[inline(always)]
     pub(crate) fn leave(self, block: &Block, stage: u32, frame: &QueryFrame, failed: bool) {
-        let took = self.0.leave(block, stage, &frame.stage, failed);
         // SAFETY: `new` has written it.
         let begun = unsafe { frame.query.assume_init() };
         if self.0.0 & WHOLE != 0 {
             // SAFETY: what sets the flag has written it.
             let outer = unsafe { frame.outer.assume_init() };
+            block.spans.begin_own(begun.set, outer.labels == NO_LABELS);
+            let took = self.0.leave(block, stage, &frame.stage, failed);
             return end_whole(block, begun, outer, took, failed);
         }
+        self.0.leave(block, stage, &frame.stage, failed);
         // An outermost query that is not timed: this is what most queries are under a governor.
         let allocated = block.allocated().wrapping_sub(begun.allocated);
         let rows = block.rows.get();
@@ -176,6 +178,7 @@ fn end_whole(block: &Block, begun: Begun, outer: Outer, took: Option<Took>, fail
     let allocated = block.allocated().wrapping_sub(begun.allocated);
     let stages = block.entered.get().wrapping_sub(outer.entered);
     let ns = took.map_or(0, |took| took.ns);
+    block.spans.end_own();
     let query = Query {
         failed,
         allocated: allocated.saturating_sub(nested.allocated),

@@ -138,6 +138,7 @@ impl Entered {
     fn unwound(self, block: &Block, stage: u32) {
         if self.0 & UNWINDING == 0 {
             block.record_panic(stage);
+            block.spans.fail();
         }
     }
 }
