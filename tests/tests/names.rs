@@ -87,6 +87,45 @@ fn go_reads_the_names_of_generic_and_trait_functions_whole() {
     }
 }
 
+#[inline(always)]
+fn inlined(ns: u64) {
+    burn(ns);
+}
+
+#[inline(never)]
+fn around(ns: u64) {
+    inlined(ns);
+    std::hint::black_box(ns);
+}
+
+#[test]
+fn every_format_shows_lines_and_where_an_inlined_function_belongs() {
+    let session = cpu().hz(999).lines().start().unwrap();
+    around(150_000_000);
+    let profile = session.stop().unwrap();
+    type Write<'a> = &'a dyn Fn(&mut Vec<u8>) -> std::io::Result<()>;
+    let formats: [(&str, Write<'_>); 6] = [
+        ("svg", &|out| profile.write_flamegraph(out)),
+        ("icicle", &|out| profile.write_icicle(out)),
+        ("top", &|out| profile.write_top(out)),
+        ("folded", &|out| profile.write_folded(out)),
+        ("speedscope", &|out| profile.write_speedscope(out)),
+        ("firefox", &|out| profile.write_firefox(out)),
+    ];
+    for (format, write) in formats {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for function in ["names::around", "names::inlined", "stagelight_tests::burn"] {
+            let file = if function.starts_with("names") { "names.rs" } else { "lib.rs" };
+            let place = text.split(&format!("{function} {file}:")).nth(1);
+            let line = place.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+            let line = line.and_then(|line| line.parse::<u32>().ok());
+            assert!(line.is_some_and(|line| line > 0), "{format}: {function} has no line:\n{text}");
+        }
+    }
+}
+
 /// A copy of this test program that objcopy makes.
 fn copy(place: &Path, options: &[&str]) -> Option<PathBuf> {
     let program = place.join("program");

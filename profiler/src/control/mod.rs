@@ -65,7 +65,7 @@ pub use server::{ControlBuilder, Server, control};
 /// | `format=speedscope`, `firefox` | JSON for speedscope, or for the Firefox Profiler |
 /// | `by=tenant`, `by=tenant,stage` | stacks rooted in labels |
 /// | `tenant=acme`, `stage=exec.scan` … | only the samples with that label; of several, those with all |
-/// | `lines=1` | files, lines and inlined functions too, from the debug information |
+/// | `lines=1` | files, lines and inlined functions too, from the debug information: frames read `leak::render leak.rs:279` |
 /// | `kernel=1` | of the CPU: functions of the kernel too, as [`kernel_frames`](crate::CpuBuilder::kernel_frames) gives them where that is permitted |
 ///
 /// Times are of seconds, or have a unit: `30`, `30s`, `500ms`, `2m`, `1h`. A parameter that a path does not take, or that is given

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Kind, Profile};
 use crate::error::Error;
+use crate::symbolize::Frame;
 
 impl Profile {
     /// What this profile is more, and less, than an earlier one.
@@ -17,15 +18,37 @@ impl Profile {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The two may be parts that were chosen differently, such as one tenant and another.
+    /// The two may be parts that were chosen differently, such as one tenant and another. If only one
+    /// was taken with lines, functions are compared without.
     ///
     /// # Errors
     /// [`Error::Invalid`] if they measure different things or are rooted in different labels.
     pub fn diff(&self, base: &Profile) -> Result<Diff, Error> {
         if self.kind == base.kind && self.roots == base.roots {
-            return Ok(Diff { base: base.clone(), new: self.clone() });
+            let (mut base, mut new) = (base.clone(), self.clone());
+            // What only one of them knows would look like a change.
+            if base.has_lines() != new.has_lines() {
+                base.forget_lines();
+                new.forget_lines();
+            }
+            return Ok(Diff { base, new });
         }
         Err(base.refuse(self))
+    }
+}
+
+impl Profile {
+    fn has_lines(&self) -> bool {
+        self.locations.iter().flat_map(|location| &location.frames).any(|frame| frame.line > 0)
+    }
+
+    /// As if it had been taken without lines: the functions that code lies in, and none that were
+    /// inlined into them.
+    fn forget_lines(&mut self) {
+        for location in &mut self.locations {
+            location.frames.drain(..location.frames.len().saturating_sub(1));
+            location.frames.iter_mut().for_each(Frame::forget_line);
+        }
     }
 }
 
@@ -121,6 +144,19 @@ mod tests {
         assert_eq!((tenants.total(), tenants.changes().title()), (2_000_000, "Change of CPU time".into()));
         let none = sample_profile().diff(&sample_profile()).unwrap();
         assert!(none.changes().samples.is_empty() && none.total() == 0);
+    }
+
+    #[test]
+    fn a_profile_with_lines_compares_with_one_without() {
+        let with = sample_profile();
+        let mut without = sample_profile();
+        without.forget_lines();
+        assert!(with.has_lines() && !without.has_lines());
+        for (new, base) in [(&with, &without), (&without, &with)] {
+            let diff = new.diff(base).unwrap();
+            assert!(diff.changes().samples.is_empty(), "the code is the same");
+        }
+        assert!(with.diff(&changed_profile()).unwrap().new.has_lines());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The processed profile format of the Firefox Profiler, <https://profiler.firefox.com>.
 //! Source: its `src/types/profile.ts` and `docs-developer/CHANGELOG-formats.md`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -94,20 +95,21 @@ impl Profile {
 /// Strings, each once.
 #[derive(Default)]
 struct Strings<'a> {
-    list: Vec<&'a str>,
-    index: HashMap<&'a str, usize>,
+    list: Vec<Cow<'a, str>>,
+    index: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'a> Strings<'a> {
-    fn index(&mut self, text: &'a str) -> usize {
-        *self.index.entry(text).or_insert_with(|| {
-            self.list.push(text);
+    fn index(&mut self, text: Cow<'a, str>) -> usize {
+        *self.index.entry(text).or_insert_with_key(|text| {
+            self.list.push(text.clone());
             self.list.len() - 1
         })
     }
 }
 
-/// The format's tables: a stack is a frame and the stack of its caller, a frame a line in a function.
+/// The format's tables: a stack is a frame and the stack of its caller, a frame a line in a function. As the profiler
+/// shows functions and not frames, with lines each line is a function of its own, which is named so.
 #[derive(Default)]
 struct Tables<'a> {
     strings: Strings<'a>,
@@ -136,8 +138,8 @@ fn place<T: Copy + Eq + std::hash::Hash>(
 
 impl<'a> Tables<'a> {
     fn stack(&mut self, caller: Option<usize>, frame: &'a Frame) -> usize {
-        let file = (!frame.file.is_empty()).then(|| self.strings.index(&frame.file));
-        let function = (self.strings.index(&frame.function), file);
+        let file = (!frame.file.is_empty()).then(|| self.strings.index(frame.file.as_str().into()));
+        let function = (self.strings.index(frame.shown()), file);
         let function = place(&mut self.functions, &mut self.function_index, function);
         let frame = place(&mut self.frames, &mut self.frame_index, (function, frame.line));
         place(&mut self.stacks, &mut self.stack_index, (caller, frame))

@@ -29,7 +29,7 @@ impl Profile {
     pub(super) fn folded_stacks(&self) -> BTreeMap<String, i64> {
         let names = |location: &Location| {
             let names: Vec<String> =
-                location.frames.iter().rev().map(|frame| clean(&frame.function)).collect();
+                location.frames.iter().rev().map(|frame| clean(&frame.shown())).collect();
             names.join(";")
         };
         let names: Vec<String> = self.locations.iter().map(names).collect();
@@ -62,9 +62,9 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
-            "main;orders::run;orders::step::<T> 1000\n\
-             main;orders::run;orders::step::<T>;sqlite3VdbeExec 3000\n\
-             main;orders::run;orders::step::<T>;sqlite3VdbeExec;libodd.so+0x1444 2000\n"
+            "main;orders::run b.rs:9;orders::step::<T> b.rs:2 1000\n\
+             main;orders::run b.rs:9;orders::step::<T> b.rs:2;sqlite3VdbeExec sqlite3.c:7 3000\n\
+             main;orders::run b.rs:9;orders::step::<T> b.rs:2;sqlite3VdbeExec sqlite3.c:7;libodd.so+0x1444 2000\n"
         );
     }
 

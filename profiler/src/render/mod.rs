@@ -5,6 +5,7 @@ mod differential;
 mod firefox;
 mod flamegraph;
 mod folded;
+mod frame_name;
 pub(crate) mod pprof;
 mod rows;
 mod speedscope;

@@ -1,11 +1,13 @@
 //! What the tables add up: functions, values of labels, and combinations of them.
 
+use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
 
 use stagelight::export::table::shorten;
 
-use crate::profile::{NONE, Profile, WITHIN};
+use crate::profile::{Location, NONE, Profile, WITHIN};
+use crate::symbolize::Frame;
 
 /// What a name may take of a line.
 const NAME: usize = 160;
@@ -39,17 +41,23 @@ pub(super) fn by_weight(cumulated: bool) -> impl Fn(&Row, &Row) -> Ordering {
 }
 
 impl Profile {
-    /// The functions, in no order. One that calls itself counts once.
+    /// The functions, or, with lines, the lines of functions, in no order. One that calls itself counts once.
     pub(super) fn function_rows(&self) -> Vec<Row> {
+        // Labels have tables of their own.
+        let code = |location: &&Location| !location.is_label();
+        let names: Vec<Vec<Cow<'_, str>>> = self
+            .locations
+            .iter()
+            .map(|location| Some(location).filter(code).map_or(&[][..], |location| &location.frames))
+            .map(|frames| frames.iter().map(Frame::shown).collect())
+            .collect();
         let mut sums: HashMap<&str, [i64; 2]> = HashMap::new();
         let mut seen: HashSet<&str> = HashSet::new();
         for sample in &self.samples {
             let value = sample.values[1];
             seen.clear();
-            let code = sample.stack.iter().map(|&location| &self.locations[location as usize]);
-            let code = code.filter(|location| !location.is_label());
-            let names = code.flat_map(|location| location.frames.iter().map(|frame| frame.function.as_str()));
-            for (depth, name) in names.enumerate() {
+            let names = sample.stack.iter().flat_map(|&location| &names[location as usize]);
+            for (depth, name) in names.map(|name| &**name).enumerate() {
                 let [flat, cum] = sums.entry(name).or_default();
                 *flat += if depth == 0 { value } else { 0 };
                 *cum += if seen.insert(name) { value } else { 0 };

@@ -12,22 +12,24 @@ use crate::profile::Profile;
 
 impl Profile {
     /// Writes JSON for speedscope: all stacks whose value is above zero, as one profile of nanoseconds or bytes. Its frames
-    /// are functions, without lines, so that it adds up what belongs together.
+    /// are functions, or, with lines, the lines of functions.
     ///
     /// # Errors
     /// If writing fails.
     pub fn write_speedscope(&self, mut out: impl Write) -> io::Result<()> {
         let mut frames = Vec::new();
-        let mut index: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut index: HashMap<(&str, &str, u32), usize> = HashMap::new();
         // In an order in which like stacks are neighbours.
         let mut stacks: BTreeMap<Vec<usize>, i64> = BTreeMap::new();
         for sample in &self.samples {
             let stack = self.frames(sample).rev().map(|frame| {
-                *index.entry((&frame.function, &frame.file)).or_insert_with(|| {
-                    let name = readable(&frame.function);
+                *index.entry((&frame.function, &frame.file, frame.line)).or_insert_with(|| {
+                    let name = frame.shown();
+                    let name = readable(&name);
                     frames.push(match frame.file.as_str() {
                         "" => json!({"name": name}),
-                        file => json!({"name": name, "file": readable(file)}),
+                        file if frame.line == 0 => json!({"name": name, "file": readable(file)}),
+                        file => json!({"name": name, "file": readable(file), "line": frame.line}),
                     });
                     frames.len() - 1
                 })
