@@ -73,13 +73,13 @@ pub(crate) fn expand_stage(item: &mut ItemFn, args: &StageArgs) -> Result<()> {
     if let Some(skip) = &args.skip {
         return Err(Error::new(skip.span(), "`#[stage(skip)]` only has a meaning within `#[stage_all]`"));
     }
-    body::expand(&item.attrs, &mut item.sig, &mut item.block, args, None);
+    body::expand(&mut item.attrs, &mut item.sig, &mut item.block, args, None);
     Ok(())
 }
 
 pub(crate) fn expand_query(item: &mut ItemFn, args: &QueryArgs) -> Result<()> {
     let sdk = sdk_path(args.stage.krate.as_ref());
     let query = Recording::of(args, &sdk);
-    body::expand(&item.attrs, &mut item.sig, &mut item.block, &args.stage, Some(&query));
+    body::expand(&mut item.attrs, &mut item.sig, &mut item.block, &args.stage, Some(&query));
     Ok(())
 }

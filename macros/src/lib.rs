@@ -47,6 +47,8 @@ use args::{BlockArgs, QueryArgs, StageArgs};
 /// - Where a `#[track_caller]` function returns a `Result`, a `return` within a macro (`bail!`) counts as an
 ///   error, whatever it returns.
 /// - A closure that the attribute adds shows as `{{closure}}` in backtraces and in `type_name`.
+/// - A function of a few operations that says nothing of inlining is inlined always, as the compiler would without
+///   the attribute where it optimizes.
 /// - A type that is called `BoxFuture` or `LocalBoxFuture` must be a pinned box.
 #[proc_macro_attribute]
 pub fn stage(args: TokenStream, item: TokenStream) -> TokenStream {

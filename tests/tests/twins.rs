@@ -35,3 +35,32 @@ fn an_annotated_function_does_what_its_plain_twin_does() {
     assert_ne!(tail(&plain[1]), tail(&plain[2]));
     assert!(plain.iter().take(3).all(|program| program.lines().count() > 70));
 }
+
+/// A stage is more code than a compiler would copy, so small functions are told to be inlined.
+#[test]
+fn a_small_stage_is_inlined_as_its_plain_twin_is() {
+    let inlined = Fixture::new("inlined");
+    succeed(inlined.cargo("rustc").args(["--release", "--lib", "--", "--emit=asm"]));
+    let deps = inlined.target().join("release/deps");
+    let asm = std::fs::read_dir(deps).unwrap().flatten().map(|entry| entry.path());
+    let asm = asm.filter(|path| path.extension().is_some_and(|extension| extension == "s"));
+    let asm =
+        std::fs::read_to_string(asm.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap());
+    let asm = asm.unwrap();
+    // A function's lines: from its label to the one that says its size.
+    let function = |name: &str| {
+        let label = |line: &&str| line.starts_with("_ZN") && line.ends_with(':') && line.contains(name);
+        let lines = asm.lines().skip_while(|line| !label(line));
+        lines.take_while(|line| !line.contains(".size")).collect::<Vec<_>>().join("\n")
+    };
+    let of_sdk = "stagelight6record";
+    for (caller, small) in
+        [("8of_plain17h", "5plain17h"), ("8of_small17h", "5small17h"), ("9of_result17h", "6result17h")]
+    {
+        let code = function(caller);
+        assert!(!code.is_empty() && !code.contains(small), "{caller} calls {small}:\n{code}");
+        assert_eq!(code.contains(of_sdk), caller != "8of_plain17h", "{code}");
+    }
+    // It can tell: a large one is called.
+    assert!(function("8of_large17h").contains("5large17h"));
+}

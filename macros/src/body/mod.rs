@@ -13,6 +13,7 @@ mod boxed;
 mod captures;
 mod early_exits;
 mod evaluated;
+mod inlining;
 mod sync;
 mod unrecorded;
 
@@ -51,7 +52,7 @@ struct Wrapping<'a> {
 /// Replaces a function's body: by itself within a guard or, if the function gives a future, within a
 /// future of ours. Without the feature `enabled` the body stays, and what the attribute refers to is used.
 pub(crate) fn expand(
-    attrs: &[Attribute],
+    attrs: &mut Vec<Attribute>,
     sig: &mut Signature,
     body: &mut Block,
     args: &StageArgs,
@@ -61,6 +62,7 @@ pub(crate) fn expand(
     if !cfg!(feature = "enabled") {
         return unrecorded::refer(body, sdk, args, query);
     }
+    inlining::keep(attrs, sig, body);
     let stage = &stage(sdk, sig, args);
     let wrapping = Wrapping { sdk, stage, labels: query.map(|query| &query.labels) };
     let work = match Kind::of(sig) {
