@@ -265,6 +265,9 @@ fn what_runs_is_seen_and_what_is_recorded_can_be_changed() {
             .any(|a| a["stage"] == "control.query" && a["tenant"] == "acme" && a["state"] == "running")
     });
     wait_for(|| json("/api/v1/traces").as_array().unwrap().iter().any(|t| t["labels"]["tenant"] == "acme"));
+    let found = |query: &str| json(&format!("/api/v1/traces?{query}")).as_array().unwrap().len();
+    assert!(found("tenant=acme&statement=select+1&min_ms=0&limit=1") == 1 && found("") <= 50);
+    assert_eq!([found("tenant=nobody"), found("min_ms=3600000"), found("statement=select+2")], [0; 3]);
     let chrome = json("/api/v1/traces?format=chrome");
     assert!(chrome["traceEvents"].as_array().unwrap().iter().any(|event| event["name"] == "control.query"));
 

@@ -39,9 +39,9 @@ pub(super) fn history(params: Params) -> Json<Value> {
     Json(json!({ "looks": looks, "active": rows.collect::<Value>() }))
 }
 
-/// `GET /api/v1/traces`, `?format=chrome`
+/// `GET /api/v1/traces?tenant=acme&min_ms=20&failed=1&limit=50`, `format=chrome`
 pub(super) fn traces(params: TracesParams) -> Json<Value> {
-    let traces = stagelight::recent_traces();
+    let traces = stagelight::find_traces(&params.filter);
     let traces = traces.iter().map(|trace| &**trace);
     Json(if params.chrome { chrome::traces(traces) } else { figures::traces(traces) })
 }

@@ -34,7 +34,10 @@ pub(super) const PATHS: [(&str, &str); 26] = [
     ("/api/v1/queries/reset", "by POST: from now on the queries above count from nothing"),
     ("/api/v1/active", "what runs at this instant, as JSON"),
     ("/api/v1/history?seconds=60", "what was active on average, by stage, query and state, as JSON"),
-    ("/api/v1/traces", "the latest traces, as JSON; with ?format=chrome for Perfetto"),
+    (
+        "/api/v1/traces?limit=50",
+        "the latest traces, as JSON: by tenant=, statement=, min_ms=, failed=1; with format=chrome for Perfetto",
+    ),
     ("/api/v1/kept", "which profiles triggers had kept, and why, as JSON"),
     (
         "/api/v1/mode?stage=storage::*&mode=count",

@@ -50,7 +50,7 @@ pub use server::{ControlBuilder, Server, control};
 /// | `/api/v1/counters?seconds=10` | the processor's and the kernel's counters by stage and statement |
 /// | `/api/v1/active` | what runs at this instant |
 /// | `/api/v1/history?seconds=60` | what was active on average (needs a `stagelight::collector`) |
-/// | `/api/v1/traces` | the latest traces (likewise), with `format=chrome` for Perfetto |
+/// | `/api/v1/traces?limit=50` | the latest traces (likewise), by `tenant=`, `statement=`, `user=`, `database=`, `min_ms=` and `failed=1`, with `format=chrome` for Perfetto |
 /// | `/api/v1/status` | what Stagelight does, uses and refused, as JSON |
 ///
 /// What a profile is like, of CPU, waits, wall clock, locks, heap and allocations alike:
