@@ -156,6 +156,8 @@ mod render;
 mod ring;
 mod running;
 mod settings;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sleeping;
 mod symbolize;
 mod unwind;
 

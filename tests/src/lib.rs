@@ -75,6 +75,35 @@ pub fn tool(candidates: &[&str]) -> Option<String> {
         .map(|tool| (*tool).to_owned())
 }
 
+/// Starts a thread and gives its id once it sleeps in what it does.
+///
+/// # Panics
+/// If it ends before.
+#[cfg(target_os = "linux")]
+pub fn until_asleep<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    work: impl FnOnce() + Send + 'scope,
+) -> i32 {
+    let (told, tid) = std::sync::mpsc::channel();
+    scope.spawn(move || {
+        // SAFETY: gettid has no preconditions.
+        told.send(unsafe { libc::gettid() }).expect("who started it listens");
+        work();
+    });
+    let tid = tid.recv().expect("it says which one it is");
+    let sleeps = || {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).expect("it is there");
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    };
+    // It may wait for a lock of the allocator's or so on its way.
+    let mut times = 0;
+    while times < 10 {
+        times = if sleeps() { times + 1 } else { 0 };
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    tid
+}
+
 /// The CPU time of the calling thread in nanoseconds.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {

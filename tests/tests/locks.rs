@@ -222,7 +222,7 @@ fn nothing_is_recorded_while_nobody_asks_and_one_asks_at_a_time() {
     assert!(why.contains("the first"), "{why}");
     let profiles = session.stop().unwrap();
     assert!(profiles.block.is_empty() && profiles.mutex.is_empty());
-    // What began in one session doesn't end in the next.
+    // What began in one session is in the next only if it goes on.
     std::thread::scope(|scope| {
         let guard = lock.lock();
         let session = locks().start().unwrap();
@@ -232,7 +232,8 @@ fn nothing_is_recorded_while_nobody_asks_and_one_asks_at_a_time() {
         let session = locks().start().unwrap();
         drop(guard);
         let profiles = session.stop().unwrap();
-        assert!(profiles.block.is_empty(), "{}", folded(&profiles.block));
+        let text = folded(&profiles.block);
+        assert!(text.lines().all(|line| line.contains("[still waiting] ")), "{text}");
         assert!(profiles.mutex.total() as u64 <= profiles.mutex.stats().duration.as_nanos() as u64);
     });
     assert!(matches!(locks().duration(Duration::ZERO).run(), Err(Error::Invalid(_))));
@@ -335,6 +336,62 @@ fn many_threads_on_one_lock_wait_as_long_as_their_holders_made_them() {
         block.stats().dropped.iter().map(|(_, n)| n).sum::<u64>()
     );
     assert!((0.5..=1.01).contains(&held), "{held}");
+}
+
+/// Whoever faces a deadlock sees who waits, where and in which query, although no wait ends.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn waits_that_do_not_end_count_to_the_profiles_end() {
+    use stagelight_tests::until_asleep;
+
+    /// Takes the lock in a query.
+    #[query(name = "locks.keep", key = "keep", tenant = "keeper")]
+    fn keep<'a>(lock: &'a Mutex<()>) -> impl Drop + use<'a> {
+        lock.lock()
+    }
+    let _alone = alone();
+    let (before, since) = (Mutex::new(()), Mutex::new(()));
+    let (ready, done) = (Condvar::new(), Mutex::new(false));
+    let (sender, receiver) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let kept_before = keep(&before);
+        until_asleep(scope, || _ = wait("early", || drop(before.lock())));
+        until_asleep(scope, || _ = wait("notified", || ready.wait_while(&mut done.lock(), |done| !*done)));
+        until_asleep(scope, move || _ = wait("told", || _ = waiting(|| receiver.recv())));
+        let session = locks().start().unwrap();
+        let start = Instant::now();
+        let kept_since = keep(&since);
+        until_asleep(scope, || _ = wait("late", || drop(since.lock())));
+        let late = Instant::now();
+        std::thread::sleep(20 * HOLD);
+        let [all, part] = [start, late].map(|start| start.elapsed().as_nanos() as u64);
+        let LockProfiles { block, .. } = session.stop().unwrap();
+        drop((kept_before, kept_since, sender));
+        *done.lock() = true;
+        ready.notify_all();
+        for (tenant, state, holder) in [
+            ("early", "lock", ""),
+            ("notified", "condvar", ""),
+            ("told", "blocked", ""),
+            ("late", "lock", "keeper"),
+        ] {
+            let waits = block.filter("tenant", tenant);
+            let waited = waits.total() as u64;
+            eprintln!("{tenant}: {waited} of {all}, {part} ns");
+            assert!(
+                waited >= part && waited as f64 <= 1.05 * all as f64,
+                "{tenant}: {waited} of {all}, {part} ns"
+            );
+            assert_eq!(total(&waits, "state", state), waited, "{tenant}");
+            assert_eq!(total(&waits, "holder_tenant", holder), waited, "{tenant}");
+            let text = folded(&waits);
+            assert!(text.contains("locks::wait") && text.contains(";[still waiting] "), "{text}");
+            assert!(!text.contains("stagelight_profiler::lock::"), "{text}");
+        }
+        let notes = &block.stats().notes;
+        assert!(notes.contains(&"3 threads waited throughout".to_owned()), "{notes:?}");
+        assert!(notes.iter().any(|note| note.starts_with("1 more waits had not ended")), "{notes:?}");
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use stagelight::query;
 use stagelight_profiler::{Error, OffCpuBuilder, OffCpuSession, off_cpu, serve};
 use stagelight_tests::cpu::forbid;
 use stagelight_tests::totals::{assert_near, total};
-use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns};
+use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns, until_asleep};
 
 /// Starts a profile, if that is permitted here.
 fn start(what: &str, builder: OffCpuBuilder) -> Option<OffCpuSession> {
@@ -298,6 +298,106 @@ fn a_wait_that_began_before_is_left_out_and_falls_to_nobody_else() {
         assert_near("the waits after it", total(&profile, "stage", "off.sleep"), truth);
         assert_eq!(total(&profile, "stage", "off.long"), 0);
         assert!(profile.stats().dropped.iter().any(|(cause, count)| *cause == "first_waits" && *count > 0));
+    });
+}
+
+#[query(name = "off.stuck", key = "stuck", tenant = tenant)]
+fn stuck(tenant: &str, wait: impl FnOnce()) {
+    wait();
+}
+
+/// What threads wait in until it is released.
+struct Stuck {
+    lock: Mutex<()>,
+    channel: Mutex<mpsc::Receiver<()>>,
+    /// To be read from, and to be polled.
+    pipes: [std::io::PipeReader; 2],
+}
+
+const WAYS: usize = 5;
+
+impl Stuck {
+    fn new() -> (Self, impl FnOnce()) {
+        let (sender, receiver) = mpsc::channel();
+        let [(read, end_read), (polled, end_polled)] = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
+        let stuck = Self { lock: Mutex::new(()), channel: Mutex::new(receiver), pipes: [read, polled] };
+        (stuck, move || drop((sender, end_read, end_polled)))
+    }
+
+    /// Threads that wait in all ways, those that a signal would end too.
+    fn wait<'scope>(&'scope self, scope: &'scope std::thread::Scope<'scope, '_>, tenant: &'static str) {
+        let held = until_asleep(scope, move || {
+            let _held = self.lock.lock().unwrap();
+            stuck(tenant, || _ = self.channel.lock().unwrap().recv());
+        });
+        let in_stage = |wait: Box<dyn FnOnce() + Send + 'scope>| {
+            until_asleep(scope, move || stuck(tenant, wait));
+        };
+        in_stage(Box::new(|| drop(self.lock.lock().unwrap())));
+        in_stage(Box::new(|| assert_eq!((&self.pipes[0]).read(&mut [0]).unwrap(), 0)));
+        in_stage(Box::new(|| {
+            let mut polled = libc::pollfd { fd: self.pipes[1].as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one descriptor, and a place of ours.
+            assert_eq!(unsafe { libc::poll(&raw mut polled, 1, -1) }, 1, "{}", last_error());
+        }));
+        in_stage(Box::new(|| {
+            let rest = libc::timespec { tv_sec: 4, tv_nsec: 0 };
+            // SAFETY: the call reads a structure of ours.
+            let rested = unsafe { libc::nanosleep(&raw const rest, std::ptr::null_mut()) };
+            assert_eq!(rested, 0, "{}", last_error());
+        }));
+        assert!(held > 0);
+    }
+}
+
+fn last_error() -> std::io::Error {
+    std::io::Error::last_os_error()
+}
+
+#[test]
+fn waits_that_do_not_end_count_to_the_profiles_end_and_are_not_interrupted() {
+    let _alone = alone();
+    let ((early, end_early), (late, end_late)) = (Stuck::new(), Stuck::new());
+    std::thread::scope(|scope| {
+        early.wait(scope, "early");
+        let session = start("waits that do not end", off_cpu());
+        let start = Instant::now();
+        let profile = session.map(|session| {
+            late.wait(scope, "late");
+            let since_late = Instant::now();
+            std::thread::sleep(Duration::from_millis(500));
+            let times = [start, since_late].map(|start| start.elapsed().as_nanos() as u64);
+            (session.stop().unwrap(), times)
+        });
+        end_early();
+        end_late();
+        let Some((profile, [all, part])) = profile else { return };
+        assert_near("from before", total(&profile, "tenant", "early"), WAYS as u64 * all);
+        let late = total(&profile, "tenant", "late");
+        let (least, most) = (WAYS as u64 * part, WAYS as u64 * all);
+        assert!((least..=most).contains(&late), "{late} ns waited, {least} to {most} in truth");
+        let mut folded = Vec::new();
+        profile.by_label("tenant").write_folded(&mut folded).unwrap();
+        let folded = String::from_utf8(folded).unwrap();
+        for tenant in ["early", "late"] {
+            let root = format!("tenant: {tenant};");
+            let stacks: Vec<_> = folded
+                .lines()
+                .filter(|line| line.starts_with(&root) && line.contains(";[still waiting] "))
+                .collect();
+            assert!(stacks.len() >= WAYS, "{folded}");
+            for stack in &stacks {
+                assert!(stack.contains("thread_start") && stack.contains("off_cpu::stuck"), "{stack}");
+            }
+            for call in ["nanosleep", "poll", "read", "recv", "Mutex"] {
+                assert!(stacks.iter().any(|stack| stack.contains(call)), "{call}: {stacks:?}");
+            }
+        }
+        let notes = &profile.stats().notes;
+        let throughout = notes.iter().find_map(|note| note.strip_suffix(" threads waited throughout"));
+        let throughout: usize = throughout.unwrap().parse().unwrap();
+        assert!(throughout >= WAYS, "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("more waits had not ended")), "{notes:?}");
     });
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Gathered {
     pub(super) end: Option<(Instant, u64)>,
     /// Threads that blocked the rung's signal at the end.
     pub(super) signal_blocked: u64,
+    /// What else there is to say.
+    pub(super) notes: Vec<String>,
     /// What counters stood at, if there were some.
     pub(super) counters: Vec<Counter>,
 }
@@ -82,6 +84,8 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
             }
         }
     }
+    let notes = rung.end(&mut |sample| gathered.add(sample));
+    gathered.notes = notes;
     gathered.counters = rung.counters();
     (gathered.threads_missed, gathered.dropped) = (rung.threads_missed(), rung.dropped());
     let signal = rung.signal();

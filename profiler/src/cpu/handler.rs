@@ -6,13 +6,13 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::What;
 use super::kernel_records;
 use super::ring::{MAX_FRAMES, Ring};
 use super::roll::{self, Note};
-use super::switches::Stand;
+use super::stands::Began;
 use super::system_time::{Accounted, Balance};
 use crate::armed::Armed;
 use crate::clock;
@@ -28,15 +28,17 @@ pub(super) struct Recorder {
     pub(super) what: What,
     /// When the session began, in nanoseconds of the monotonic clock.
     pub(super) started: u64,
-    /// For an off-CPU profile, where the threads that ran as it began stood, sorted by thread id.
-    pub(super) began: OnceLock<Box<[(i32, Stand)]>>,
+    /// For an off-CPU profile, where the threads stood as it began.
+    pub(super) began: OnceLock<Began>,
+    /// Whether the waits that the profile's end falls into are being counted.
+    pub(super) closing: AtomicBool,
     /// What alone is sampled in full.
     pub(super) only: OnceLock<Vec<Focus>>,
 }
 
 impl Recorder {
     /// Whether what a thread is in shall be sampled in full. Async-signal-safe.
-    fn in_focus(&self, context: &Context) -> bool {
+    pub(super) fn in_focus(&self, context: &Context) -> bool {
         let Some(only) = self.only.get() else { return true };
         only.iter().all(|focus| focus.holds(context.stages(), context.labels))
     }

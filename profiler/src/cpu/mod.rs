@@ -62,6 +62,10 @@ mod sigtrap;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sigurg;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod stands;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod still_waiting;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod switches;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod system_time;

@@ -25,10 +25,14 @@ const MIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 /// scheduler took the CPU from (`preempted`). A wait belongs to the stage and labels that its thread was in.
 ///
 /// It is measured at each context switch by the thread's own clocks: no system call is interrupted, none ends with `EINTR`.
-/// A wait counts if it begins and ends while the profile runs; [`wall`](fn@crate::wall) shows the others too. Of a thread that
-/// waits as the profile starts, the next wait counts as a switch without a length, and so it does for a thread that starts
-/// meanwhile and waits before its first stage: how many there were stands in
-/// [`ProfileStats::dropped`](crate::ProfileStats::dropped), as `first_waits`.
+/// A wait that goes on as the profile ends counts up to its end, also if it began before the
+/// profile did: its stack has a frame `[still waiting]` on top, and the profile's comments
+/// ([`ProfileStats::notes`](crate::ProfileStats::notes)) say how many threads waited throughout.
+/// They are looked at from outside, without a signal; where the kernel does not tell where a thread
+/// sleeps (`/proc/self/task/TID/syscall`), there is no stack. Of a wait that began before the
+/// profile and ends in it, it is not known what it was: the next one counts as a switch without a
+/// length. So it does of a thread that starts meanwhile and waits before its first stage. How many
+/// there were stands in [`ProfileStats::dropped`](crate::ProfileStats::dropped), as `first_waits`.
 ///
 /// # Cost
 /// Some 4 µs a context switch of the process while it runs, which is 1 % of a core for each 2,500 switches a second, and nothing

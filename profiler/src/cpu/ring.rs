@@ -24,16 +24,23 @@ pub(super) struct Sample {
 
 pub(super) type Ring = crate::ring::Ring<Sample>;
 
+impl Sample {
+    /// One of nothing.
+    pub(super) fn empty() -> Self {
+        Self {
+            context: Context::default(),
+            count: 0,
+            weight: 0,
+            kernel: 0,
+            kernel_frames: 0,
+            complete: false,
+            depth: 0,
+            frames: [0; MAX_FRAMES],
+        }
+    }
+}
+
 /// A ring of at least that many samples.
 pub(super) fn new(slots: usize) -> Ring {
-    Ring::new(slots, || Sample {
-        context: Context::default(),
-        count: 0,
-        weight: 0,
-        kernel: 0,
-        kernel_frames: 0,
-        complete: false,
-        depth: 0,
-        frames: [0; MAX_FRAMES],
-    })
+    Ring::new(slots, Sample::empty)
 }

@@ -6,6 +6,7 @@ use super::ctimer::Ctimer;
 use super::perf_kernel::PerfKernel;
 use super::perf_setsig::PerfSetsig;
 use super::perf_sigtrap::PerfSigtrap;
+use super::ring::Sample;
 use super::sampler::Sampler;
 use super::switches::Switches;
 use super::walker::Walker;
@@ -44,6 +45,11 @@ pub(super) trait Trigger: Send {
 
     /// What it could not do else, by cause.
     fn dropped(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Adds what can be told at the end alone, and says what there is to say of it.
+    fn end(&mut self, _take: &mut dyn FnMut(&Sample)) -> Vec<String> {
         Vec::new()
     }
 

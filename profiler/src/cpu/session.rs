@@ -1,6 +1,6 @@
 //! One profile of this module's kinds from its start to its end. One runs at a time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -108,6 +108,7 @@ impl Session {
             what,
             started: clock::monotonic_ns(),
             began: OnceLock::new(),
+            closing: AtomicBool::new(false),
             only: OnceLock::new(),
         }));
         let cpu_start_ns = clock::process_cpu_ns().unwrap_or(0);
@@ -213,6 +214,7 @@ impl Session {
             rung: self.rung.name.into(),
             rung_limits: self.rung.limits.into(),
             rungs_refused: self.rung.refused.clone(),
+            notes: gathered.notes.clone(),
             samples: totals.kept - self.totals_at_start.kept,
             complete_stacks: gathered.complete,
             thinned: totals.thinned - self.totals_at_start.thinned,

@@ -13,9 +13,11 @@ use super::events::{Events, Spec};
 use super::exec_guard::ExecGuard;
 use super::handler::{self, Given, Recorder, Weight};
 use super::perf_event::{Source, what_it_takes};
+use super::ring::Sample;
 use super::rung::Trigger;
+use super::stands::{Began, Entry, Stand};
 use super::thinning;
-use super::{What, sigtrap, tasks};
+use super::{What, sigtrap, stands, still_waiting, tasks};
 use crate::clock;
 use crate::error::Error;
 use crate::profile::State;
@@ -25,18 +27,6 @@ pub(super) const MARK: u64 = 1;
 
 /// Switches that were not sampled, since the process started.
 pub(super) static THINNED: AtomicU64 = AtomicU64::new(0);
-/// Waits of the running session whose beginning is not known.
-static FIRST: AtomicU64 = AtomicU64::new(0);
-
-/// Where a thread stood at its last switch.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Stand {
-    /// By the wall clock and by the thread's CPU clock, in nanoseconds.
-    wall: u64,
-    cpu: u64,
-    /// Switches so far: of its own will, and against it.
-    switches: [i64; 2],
-}
 
 thread_local! {
     /// The session and where the thread stood at its last switch in it. Constant and without a destructor, so that a
@@ -52,8 +42,9 @@ impl Switches {
         sigtrap::prepare(1).map_err(|error| refused(&error.to_string()))?;
         // Switches happen in the kernel.
         let guard = ExecGuard::for_kernel().map_err(|error| refused(&what_it_takes(&error)))?;
-        FIRST.store(0, Ordering::Relaxed);
+        stands::FIRST.store(0, Ordering::Relaxed);
         thinning::reset();
+        stands::reset();
         stagelight::__private::set_thread_observer(on_first_stage);
         let events = Events::open(Spec {
             source: Source::software(bindings::PERF_COUNT_SW_CONTEXT_SWITCHES),
@@ -64,7 +55,7 @@ impl Switches {
         let events = events.and_then(|events| events.enable().map(|()| events));
         let events = events.map_err(|error| refused(&what_it_takes(&error)))?;
         // From here on who leaves the CPU raises an event.
-        handler::with_armed(|recorder| recorder.began.set(running()));
+        handler::with_armed(|recorder| recorder.began.set(Began::now()));
         Ok(Self(events))
     }
 }
@@ -75,8 +66,8 @@ impl Trigger for Switches {
     }
 
     fn limits(&self) -> &'static str {
-        "a wait counts if it begins and ends while the profile runs; short ones are sampled in proportion to their length, and \
-         weigh for the others"
+        "a wait counts if it begins while the profile runs, or lasts throughout; short ones are sampled in proportion to their \
+         length, and weigh for the others"
     }
 
     fn signal(&self) -> libc::c_int {
@@ -85,6 +76,10 @@ impl Trigger for Switches {
 
     fn threads_missed(&self) -> u64 {
         self.0.refused.len() as u64
+    }
+
+    fn end(&mut self, take: &mut dyn FnMut(&Sample)) -> Vec<String> {
+        handler::with_armed(|recorder| still_waiting::count(recorder, take)).unwrap_or_default()
     }
 }
 
@@ -96,27 +91,10 @@ fn refused(reason: &str) -> Error {
     ))
 }
 
-/// Where the threads stand that run at this moment, sorted by id. One that waits already raised no event when it left, so
-/// where its wait belongs will not be known.
-fn running() -> Box<[(i32, Stand)]> {
-    let stand = |tid: i32| {
-        let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
-        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
-        let count = |name| field(name).and_then(|count| count.parse().ok());
-        let switches = [count("voluntary_ctxt_switches:")?, count("nonvoluntary_ctxt_switches:")?];
-        let wall = clock::monotonic_ns();
-        let stand = Stand { wall, cpu: clock::thread_cpu_ns(tid).ok()?, switches };
-        field("State:")?.starts_with('R').then_some((tid, stand))
-    };
-    let mut stands: Vec<_> = tasks::list().into_iter().filter_map(stand).collect();
-    stands.sort_unstable_by_key(|(tid, _)| *tid);
-    stands.into()
-}
-
 /// Waits whose beginning is not known, of the session that has just ended.
 pub(super) fn first_waits(what: What) -> u64 {
     match what {
-        What::OffCpu { .. } => FIRST.load(Ordering::Relaxed),
+        What::OffCpu { .. } => stands::FIRST.load(Ordering::Relaxed),
         _ => 0,
     }
 }
@@ -137,15 +115,19 @@ impl Stand {
         }
     }
 
+    /// Notes it, for the calling thread and for who looks from outside. Async-signal-safe.
+    fn note(self, recorder: &Recorder) {
+        LAST.set((recorder.number, self));
+        if let Some(entry) = stands::own(recorder.number) {
+            entry.note(self.wall, self.cpu);
+        }
+    }
+
     /// Where the calling thread stood at its last switch in the session, or as the session began. Async-signal-safe.
     fn last(recorder: &Recorder) -> Option<Self> {
         match LAST.get() {
             (session, last) if session == recorder.number => Some(last),
-            _ => {
-                let began = recorder.began.get()?;
-                let found = began.binary_search_by_key(&tasks::own(), |(tid, _)| *tid);
-                found.ok().map(|index| began[index].1)
-            }
+            _ => recorder.began.get()?.running(tasks::own()),
         }
     }
 }
@@ -154,7 +136,7 @@ impl Stand {
 fn on_first_stage(_tid: u32) {
     handler::with_armed(|recorder| {
         if matches!(recorder.what, What::OffCpu { .. }) && Stand::last(recorder).is_none() {
-            LAST.set((recorder.number, Stand::here()));
+            Stand::here().note(recorder);
         }
     });
 }
@@ -177,9 +159,12 @@ fn reckon(recorder: &Recorder) -> Option<Given> {
     let What::OffCpu { .. } = recorder.what else { return None };
     let now = Stand::here();
     let last = Stand::last(recorder);
-    LAST.set((recorder.number, now));
+    now.note(recorder);
+    if recorder.closing.load(Ordering::Acquire) && !stands::own(recorder.number).is_none_or(Entry::count) {
+        return None;
+    }
     let last = last.unwrap_or_else(|| {
-        FIRST.fetch_add(1, Ordering::Relaxed);
+        stands::FIRST.fetch_add(1, Ordering::Relaxed);
         // All its time so far, on the CPU: a wait of no length.
         Stand { wall: now.wall.saturating_sub(now.cpu), ..Stand::default() }
     });

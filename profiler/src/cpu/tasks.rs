@@ -16,13 +16,19 @@ pub(super) fn alive(tid: i32) -> bool {
 
 /// Whether a thread started after a moment of `CLOCK_BOOTTIME`, to a hundredth of a second.
 pub(super) fn started_after(tid: i32, moment_ns: u64) -> bool {
+    started(tid).is_none_or(|started_ns| started_ns > moment_ns)
+}
+
+/// When a thread started, by `CLOCK_BOOTTIME` in nanoseconds: up to a hundredth of a second late.
+pub(super) fn started(tid: i32) -> Option<u64> {
     // The name, which may hold anything, ends in the last parenthesis; of what follows this is the twentieth.
     const START: usize = 19;
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
-    let ticks = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(START)?.parse().ok());
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
+    let ticks: u64 =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(START)?.parse().ok())?;
     // SAFETY: sysconf has no preconditions.
     let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1);
-    ticks.is_none_or(|ticks: u64| (ticks + 1) * (1_000_000_000 / a_second) > moment_ns)
+    Some((ticks + 1) * (1_000_000_000 / a_second))
 }
 
 /// The calling thread's id.

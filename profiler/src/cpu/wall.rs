@@ -20,7 +20,7 @@ pub const WALL_HZ: RangeInclusive<u32> = 1..=250;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It needs no permission, and shows also the waits that never end, which [`off_cpu`](fn@crate::off_cpu) can't. Each
+/// It needs no permission, where [`off_cpu`](fn@crate::off_cpu) does. Each
 /// sample stands for the time since its thread's last one. The label `state` says `running` (or able to) or `waiting`, as the
 /// kernel had it when the thread was visited. A thread that blocks `SIGURG` is not in it.
 ///

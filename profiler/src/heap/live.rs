@@ -97,6 +97,7 @@ impl Live {
             rung: self.tier.name(),
             rung_limits: String::new(),
             rungs_refused: refused(self.tier),
+            notes: Vec::new(),
             samples: self.found.samples,
             complete_stacks: self.found.complete,
             thinned: 0,

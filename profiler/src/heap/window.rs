@@ -118,6 +118,7 @@ impl Window {
             rung: tier.name(),
             rung_limits: String::new(),
             rungs_refused: live::refused(tier),
+            notes: Vec::new(),
             samples: tally.samples,
             complete_stacks: tally.complete,
             thinned: 0,

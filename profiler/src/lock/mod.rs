@@ -42,9 +42,15 @@
 //! `mutex` is of locks alone. `block` has the waits on a [`Condvar`] and those that [`waiting`] and [`Wait`] tell of as well; the
 //! label `state` tells them apart (`lock`, `condvar`, `blocked`).
 //!
-//! A wait counts if it begins and ends while waits are recorded. Those below 10 µs are recorded in proportion to their length, and
-//! weigh for those that are not, and so are holds that made others wait for less: sums are right on average, and [`ProfileStats::thinned`](crate::ProfileStats::thinned) says
-//! how many were left out.
+//! A wait that has not ended with the profile counts up to its end, with a frame `[still waiting]`;
+//! if it began before the profile did, since the profile's start, and whom it is for is not known
+//! (Linux on x86_64). The profile's comments say how many threads waited throughout, so that a
+//! deadlock shows. A hold that has not ended is in `mutex` not yet; the waits for it name it in
+//! `block`.
+//!
+//! Waits below 10 µs are recorded in proportion to their length, and weigh for those that are not,
+//! and so are holds that made others wait for less: sums are right on average, and
+//! [`ProfileStats::thinned`](crate::ProfileStats::thinned) says how many were left out.
 //!
 //! Of a read lock's holders the one that came last is known. A thread that was given the lock and has not noted so yet, a few
 //! instructions later, passes for the holder before it.
@@ -55,6 +61,8 @@
 
 mod record;
 mod session;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod throughout;
 
 pub(crate) use session::totals;
 pub use session::{LockProfiles, LocksBuilder, LocksSession, locks};

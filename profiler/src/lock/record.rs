@@ -2,19 +2,20 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use stagelight::__private::lock::{HeldBy, Recorder, Session, Sums, WaitsFor, session};
 
 use crate::clock;
-use crate::profile::{Context, Raw, State};
+use crate::profile::{Context, Raw, STILL_WAITING, State};
 
 /// From how long a wait on every one is recorded, in nanoseconds: what it costs to record one is well below.
 pub(super) const MIN_WAIT_NS: u64 = 10_000;
 
 /// Frames that a stack keeps. What is deeper is cut and counts as incomplete.
-const MAX_FRAMES: usize = 250;
+pub(super) const MAX_FRAMES: usize = 250;
 
 const SHARDS: usize = 16;
 
@@ -100,27 +101,50 @@ pub(super) fn open() {
     TABLE.iter().for_each(|shard| *lock(shard) = Some(Shard::default()));
 }
 
-/// Takes the sums of a session: of waits and of holds.
-pub(super) fn close() -> [Vec<Raw>; 2] {
+/// What a session recorded.
+pub(super) struct Recorded {
+    pub(super) waits: Vec<Raw>,
+    pub(super) holds: Vec<Raw>,
+    /// How many of the waits had not ended.
+    pub(super) waiting: u64,
+}
+
+/// Takes the sums of a session. Waits that go on count up to `now`, with a frame that says so.
+pub(super) fn close(now: u64) -> Recorded {
     type ByStack = HashMap<(Box<[u64]>, Context), [i64; 2]>;
     let mut sums: [ByStack; 2] = Default::default();
+    let mut all_waiting = 0;
     for shard in &TABLE {
         let Some(shard) = lock(shard).take() else { continue };
         let mut stacks: Vec<_> = shard.stacks.into_iter().collect();
         stacks.sort_by_key(|&(_, number)| number);
         for ((stack, of, context), entry) in shard.sums {
-            let values = [&entry.count, &entry.ns].map(|value| value.load(Ordering::Relaxed) as i64);
-            if values == [0, 0] {
-                continue;
-            }
-            let key = (stacks[stack as usize].0.clone(), context);
-            let sum = sums[of as usize].entry(key).or_default();
-            sum[0] += values[0];
-            sum[1] += values[1];
+            let stack = &stacks[stack as usize].0;
+            let mut add = |stack: Box<[u64]>, values: [u64; 2]| {
+                if values != [0, 0] {
+                    let sum = sums[of as usize].entry((stack, context)).or_default();
+                    sum[0] += values[0] as i64;
+                    sum[1] += values[1] as i64;
+                }
+            };
+            add(stack.clone(), [&entry.count, &entry.ns].map(|value| value.load(Ordering::Relaxed)));
+            let (waiting, ns) = entry.waiting.waiting(now);
+            add(iter::once(STILL_WAITING).chain(stack.iter().copied()).collect(), [waiting, ns]);
+            all_waiting += waiting;
         }
     }
     let raw = |((stack, context), values)| Raw { stack, context, values };
-    sums.map(|sums| sums.into_iter().map(raw).collect())
+    let [waits, holds] = sums.map(|sums| sums.into_iter().map(raw).collect());
+    Recorded { waits, holds, waiting: all_waiting }
+}
+
+/// What a thread does that waits.
+pub(super) fn state(waits_for: WaitsFor) -> State {
+    match waits_for {
+        WaitsFor::Lock => State::Lock,
+        WaitsFor::Notification => State::Condvar,
+        WaitsFor::Other => State::Blocked,
+    }
 }
 
 /// What the locks tell of their waits and holds.
@@ -128,12 +152,7 @@ pub(super) struct Locks;
 
 impl Recorder for Locks {
     fn wait(&self, session: Session, waits_for: WaitsFor, held_by: HeldBy) -> Option<Entry> {
-        let state = match waits_for {
-            WaitsFor::Lock => State::Lock,
-            WaitsFor::Notification => State::Condvar,
-            WaitsFor::Other => State::Blocked,
-        };
-        find(session, Of::Wait, state as u8, held_by)
+        find(session, Of::Wait, state(waits_for) as u8, held_by)
     }
 
     fn waited(&self, sums: &Sums, ns: u64) {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use stagelight::__private::lock as switch;
 
-use super::record::{self, Counts};
+use super::record::{self, Counts, Recorded};
 use crate::error::Error;
-use crate::profile::{Kind, Profile, ProfileStats, RawProfile};
+use crate::profile::{Kind, Profile, ProfileStats, RawProfile, STILL_WAITING};
 use crate::running::Running;
 use crate::settings::{self, Settings};
 
@@ -113,14 +113,20 @@ impl LocksSession {
 
     /// Waits and holds.
     fn take(&self) -> [RawProfile; 2] {
+        let (started, now) = (switch::started(), switch::now());
         switch::turn_off();
-        let [waits, holds] = record::close();
+        let Recorded { mut waits, holds, waiting } = record::close(now);
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        let throughout = super::throughout::since_before(started, now.saturating_sub(started));
+        #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+        let throughout: Vec<crate::profile::Raw> = Vec::new();
         let (counts, before) = (record::counts(), &self.before);
         let cpu_time = crate::overhead::process_cpu_time().saturating_sub(self.cpu_start);
         let stats = |samples, of: record::Of| ProfileStats {
             rung: "locks".into(),
             rung_limits: "of the locks and waits that tell of themselves".into(),
             rungs_refused: Vec::new(),
+            notes: Vec::new(),
             samples,
             complete_stacks: counts.complete[of as usize] - before.complete[of as usize],
             thinned: counts.thinned[of as usize] - before.thinned[of as usize],
@@ -135,7 +141,17 @@ impl LocksSession {
             duration: self.start.elapsed(),
             period: record::MIN_WAIT_NS as i64,
         };
-        let block = stats(counts.waits - before.waits, record::Of::Wait);
+        let samples = counts.waits - before.waits + waiting + throughout.len() as u64;
+        let mut block = stats(samples, record::Of::Wait);
+        if !throughout.is_empty() {
+            block.notes.push(format!("{} threads waited throughout", throughout.len()));
+        }
+        if waiting > 0 {
+            block
+                .notes
+                .push(format!("{waiting} more waits had not ended: they count up to the profile's end"));
+        }
+        waits.extend(throughout);
         let mutex = stats(counts.holds - before.holds, record::Of::Hold);
         [RawProfile { raw: waits, stats: block }, RawProfile { raw: holds, stats: mutex }]
     }
@@ -144,12 +160,13 @@ impl LocksSession {
 impl Drop for LocksSession {
     fn drop(&mut self) {
         switch::turn_off();
-        record::close();
+        record::close(switch::now());
         *running() = None;
     }
 }
 
-/// Symbolizes, and takes off the frames of the locks themselves, so that stacks end in who locked.
+/// Symbolizes, and takes off the frames of the locks themselves, so that stacks end in who locked,
+/// or in that it waits still.
 fn named(raw: RawProfile, kind: Kind, lines: bool) -> Profile {
     const PREFIXES: [&str; 6] = [
         "stagelight::lock::",
@@ -172,11 +189,17 @@ fn named(raw: RawProfile, kind: Kind, lines: bool) -> Profile {
     let locations = 0..profile.locations.len();
     let ours: Vec<(bool, bool)> = locations.map(|at| (all(at, &is_ours), all(at, &is_cores))).collect();
     for sample in &mut profile.samples {
-        let between = sample.stack.iter().map(|&at| ours[at as usize]).take_while(|at| at.0 || at.1);
-        let inner = between.enumerate().filter(|(_, at)| at.0).last().map_or(0, |(last, _)| last + 1);
+        let is_marker = |&at: &u32| profile.locations[at as usize].address == STILL_WAITING;
+        let waits = sample.stack.first().copied().filter(is_marker);
+        sample.stack.drain(..usize::from(waits.is_some()));
+        let frames = || sample.stack.iter().map(|&at| ours[at as usize]);
+        // A thread that was looked at from outside stands in what the lock is made of.
+        let first = waits.and_then(|_| frames().position(|at| at.0)).unwrap_or(0);
+        let between = frames().enumerate().skip(first).take_while(|(_, at)| at.0 || at.1);
+        let inner = between.filter(|(_, at)| at.0).last().map_or(0, |(last, _)| last + 1);
         // A stack of nothing else keeps its outermost frame.
         let inner = inner.min(sample.stack.len().saturating_sub(1));
-        sample.stack.drain(..inner);
+        sample.stack.splice(..inner, waits);
     }
     profile
 }

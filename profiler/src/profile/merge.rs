@@ -118,6 +118,7 @@ impl ProfileStats {
         stats.rungs_refused.extend(other.rungs_refused.iter().cloned());
         stats.rungs_refused.sort();
         stats.rungs_refused.dedup();
+        stats.notes.extend(other.notes.iter().cloned());
         for &(cause, count) in &other.dropped {
             match stats.dropped.iter_mut().find(|(known, _)| *known == cause) {
                 Some((_, sum)) => *sum += count,

@@ -98,6 +98,8 @@ pub struct ProfileStats {
     pub rung_limits: String,
     /// Why better ways were not taken, or not wholly.
     pub rungs_refused: Vec<String>,
+    /// What else there is to say of how it came about, in sentences: waits that had not ended.
+    pub notes: Vec<String>,
     /// Samples that the profile rests on.
     pub samples: u64,
     /// Those whose stack reaches the thread's start.
@@ -169,6 +171,9 @@ pub(crate) const KERNEL: u64 = u64::MAX - 1;
 /// The "address" of time that the kernel took without being called, by page faults and interrupts.
 pub(crate) const KERNEL_UNCALLED: u64 = u64::MAX - 5;
 
+/// The "address" on top of what a thread waits in as the profile ends.
+pub(crate) const STILL_WAITING: u64 = u64::MAX - 6;
+
 /// The "address" of allocations that a focus leaves out.
 pub(crate) const NOT_IN_FOCUS: u64 = u64::MAX - 2;
 
@@ -180,6 +185,7 @@ impl Location {
             NOT_UNWOUND => frames = vec![Frame::named("[cut, not unwound]")],
             NOT_IN_FOCUS => frames = vec![Frame::named("[not in focus]")],
             KERNEL => frames = vec![Frame::named("[kernel]")],
+            STILL_WAITING => frames = vec![Frame::named("[still waiting]")],
             KERNEL_UNCALLED => frames = vec![Frame::named("[kernel, fault or interrupt]")],
             _ => {}
         }
@@ -341,6 +347,7 @@ pub(crate) mod tests {
             rung: "ctimer".into(),
             rung_limits: "on the kernel's ticks".into(),
             rungs_refused: vec!["perf-sigtrap: not permitted".into()],
+            notes: vec!["2 threads waited throughout".into()],
             samples: 6,
             complete_stacks: 6,
             thinned: 0,

@@ -26,5 +26,5 @@ mod walk;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use {
     published::{bytes, refresh},
-    walk::{End, Registers, thread_hint, walk},
+    walk::{End, Registers, thread_hint, walk, walk_copy},
 };

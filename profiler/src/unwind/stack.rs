@@ -8,24 +8,42 @@ const PAGE: u64 = 4096;
 /// use. On any other stack, a coroutine's or a signal handler's, the pages are checked one by one as the walk
 /// reaches them, by a system call that never succeeds and says whether it could read. A walk of forty frames crosses two or
 /// three pages.
-pub(super) struct StackReader {
+///
+/// Of another thread's stack there is a copy.
+pub(super) struct StackReader<'a> {
     lowest: u64,
     /// The end of the pages that are known to be readable, from `lowest` on.
     readable: u64,
+    /// The words from `lowest` on.
+    copy: Option<&'a [u64]>,
 }
 
-impl StackReader {
+impl<'a> StackReader<'a> {
     /// A reader of the stack whose pointer is `sp`, which need not be true.
     pub(super) fn new(sp: u64) -> Self {
         let [low, high] = stagelight::__private::stack();
         let readable = if (low..high).contains(&sp) { high } else { sp & !(PAGE - 1) };
-        Self { lowest: sp, readable }
+        Self { lowest: sp, readable, copy: None }
+    }
+
+    /// A reader of a copy of a stack, from the stack pointer on.
+    pub(super) fn of_copy(sp: u64, words: &'a [u64]) -> Self {
+        Self { lowest: sp, readable: sp, copy: Some(words) }
+    }
+
+    /// Whether it reads a copy.
+    pub(super) fn is_copy(&self) -> bool {
+        self.copy.is_some()
     }
 
     /// The word at an address.
     pub(super) fn read(&mut self, address: u64) -> Result<u64, ()> {
         if address < self.lowest || !address.is_multiple_of(8) {
             return Err(());
+        }
+        if let Some(words) = self.copy {
+            let place = (address - self.lowest) / 8;
+            return words.get(place as usize).copied().ok_or(());
         }
         if address >= self.readable {
             // Where the walk jumps, over a large frame or after a wrong turn, this may be anyone's memory.

@@ -103,7 +103,7 @@ impl Trail {
 
     /// The frames further out, outermost first, if from here on a walk goes the same way. `ahead` is how many of its frames the
     /// walk had yet to come to, and is so afterwards.
-    pub(super) fn join(&self, ahead: &mut usize, at: &Step, stack: &mut StackReader) -> Option<&[Step]> {
+    pub(super) fn join(&self, ahead: &mut usize, at: &Step, stack: &mut StackReader<'_>) -> Option<&[Step]> {
         let steps = self.steps.as_slice();
         while steps[..*ahead].last().is_some_and(|step| step.sp < at.sp) {
             *ahead -= 1;

@@ -47,15 +47,31 @@ pub(crate) fn walk(registers: Registers, hint: usize, frames: &mut [u64]) -> (us
     let interrupted = WALKED.get();
     let registers = interrupted.unwrap_or(registers);
     WALKED.set(Some(registers));
+    let walked = walk_in(StackReader::new(registers.sp), registers, hint, frames);
+    WALKED.set(interrupted);
+    walked
+}
+
+/// Walks another thread's stack, of which `words` is a copy from its stack pointer on, as [`walk`]
+/// does. Where the frame pointer is unknown, it is an address below the stack: if the tables need it,
+/// the next return address from which they lead to the thread's start is taken.
+pub(crate) fn walk_copy(
+    registers: Registers,
+    words: &[u64],
+    hint: usize,
+    frames: &mut [u64],
+) -> (usize, End) {
+    walk_in(StackReader::of_copy(registers.sp, words), registers, hint, frames)
+}
+
+fn walk_in(stack: StackReader<'_>, registers: Registers, hint: usize, frames: &mut [u64]) -> (usize, End) {
     let walked = published::with(|modules| {
         caches::with(hint, |Memory { rules, trail, fresh }| {
             trail.begin(modules.number);
             fresh.clear();
-            let stack = StackReader::new(registers.sp);
             Walk { modules, rules, trail, fresh, joined: 0, stack }.run(registers, frames)
         })
     });
-    WALKED.set(interrupted);
     let (depth, end) = walked.flatten().unwrap_or((0, End::Busy));
     match (end, depth) {
         (End::Full, 1..) => frames[depth - 1] = TOO_DEEP,
@@ -77,7 +93,7 @@ struct Walk<'a> {
     fresh: &'a mut Steps,
     /// Frames of the trail that this one goes by.
     joined: usize,
-    stack: StackReader,
+    stack: StackReader<'a>,
 }
 
 impl Walk<'_> {
@@ -89,7 +105,8 @@ impl Walk<'_> {
         if end == End::Start {
             self.trail.remember(self.joined, self.fresh);
         }
-        if end != End::Lost || count < 2 {
+        // Of a copy not even the first frame's registers are all known.
+        if end != End::Lost || count < 2 && !self.stack.is_copy() {
             return (count, end);
         }
         // What the search has tried in vain stands where frames of unknown code stood.

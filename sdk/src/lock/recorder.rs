@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use super::queue::Queue;
 use super::switch::Session;
 
 /// What a wait is for.
@@ -16,6 +17,29 @@ pub enum WaitsFor {
     Other,
 }
 
+impl WaitsFor {
+    /// By its number.
+    #[cfg_attr(not(feature = "enabled"), allow(dead_code, reason = "no lock tells"))]
+    pub(super) fn of(number: u8) -> Self {
+        match number {
+            0 => WaitsFor::Lock,
+            1 => WaitsFor::Notification,
+            _ => WaitsFor::Other,
+        }
+    }
+}
+
+/// A thread that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its id.
+    pub tid: i32,
+    /// Since when, by the clock of [`now`](super::switch::now).
+    pub since: u64,
+    /// What for.
+    pub waits_for: WaitsFor,
+}
+
 /// The stage and the label set of who holds a lock; 0 where unknown.
 pub type HeldBy = (u16, u32);
 
@@ -26,6 +50,8 @@ pub struct Sums {
     pub count: AtomicU64,
     /// How long.
     pub ns: AtomicU64,
+    /// Those that go on.
+    pub waiting: Queue,
 }
 
 /// What the locks tell while a session is on. All calls are for the calling thread, come from within its lock calls and

@@ -21,9 +21,15 @@ pub fn session() -> Option<Session> {
     NonZeroU16::new(SESSION.load(Ordering::Relaxed) as u16)
 }
 
+/// The clock of waits, in nanoseconds.
+#[must_use]
+pub fn now() -> u64 {
+    system_ns()
+}
+
 /// When the session that records started.
-#[cfg_attr(not(feature = "enabled"), allow(dead_code, reason = "no lock asks"))]
-pub(super) fn started() -> u64 {
+#[must_use]
+pub fn started() -> u64 {
     STARTED.load(Ordering::Relaxed)
 }
 

@@ -140,6 +140,14 @@ pub(crate) fn blocks() -> Vec<&'static Block> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
 }
 
+/// What each thread is in that is in a stage: its id, its stages from the outermost in, and its label
+/// set. For who looks at threads from outside; what they do meanwhile may show in part.
+#[must_use]
+pub fn activities() -> Vec<(u32, Vec<u32>, u32)> {
+    let look = |block: &'static Block| block.activity().map(|(tid, path, labels, _)| (tid, path, labels));
+    blocks().into_iter().filter_map(look).collect()
+}
+
 #[cold]
 pub(crate) fn refuse_no_block() {
     REFUSED_NO_BLOCK.fetch_add(1, Ordering::Relaxed);

@@ -206,6 +206,7 @@ fn comments(profile: &Profile) -> Vec<String> {
     comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
     let dropped = stats.dropped.iter().filter(|(_, count)| *count > 0);
     comments.extend(dropped.map(|(cause, count)| format!("dropped, {cause}: {count}")));
+    comments.extend(stats.notes.iter().cloned());
     comments.extend(stats.rungs_refused.iter().map(|reason| format!("refused: {reason}")));
     comments.extend(profile.unnamed.iter().cloned());
     comments
@@ -255,6 +256,7 @@ mod tests {
         let comments: Vec<_> = decoded.comment.iter().map(|&id| text(id)).collect();
         assert!(comments.contains(&"rung: ctimer") && comments.contains(&"dropped, ring_full: 1"));
         assert!(comments.contains(&"only: stage=step"), "{comments:?}");
+        assert!(comments.contains(&"2 threads waited throughout"), "{comments:?}");
         assert!(comments.contains(&"warning: 3 of 4 queries count as user `other`"), "{comments:?}");
         assert!(!comments.iter().any(|comment| comment.ends_with(": 0")), "{comments:?}");
     }
