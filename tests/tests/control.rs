@@ -4,7 +4,7 @@
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -453,6 +453,38 @@ fn a_second_profile_is_told_who_takes_one_and_until_when() {
         assert!(text.contains("for another") && text.contains(" s;"), "{text}");
         assert_eq!(first.join().unwrap(), 200);
     });
+}
+
+#[test]
+fn figures_come_before_profiles_that_were_asked_for_earlier() {
+    const PROFILES: usize = 5;
+    let scene = Scene::new();
+    stagelight_profiler::heap_metrics(Duration::from_secs(1)).unwrap();
+    assert_eq!(scene.get("/metrics").0, 200);
+    let done = AtomicUsize::new(0);
+    let connections = |scene: &Scene| -> u64 {
+        let status: serde_json::Value = serde_json::from_slice(&scene.get("/api/v1/status").2).unwrap();
+        status["control"]["connections"].as_u64().unwrap()
+    };
+    std::thread::scope(|scope| {
+        let scene = &scene;
+        for _ in 0..PROFILES {
+            scope.spawn(|| {
+                assert_eq!(scene.get("/debug/pprof/heap?format=svg&by=tenant").0, 200);
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        // Each has its connection, and status has one of its own.
+        wait_for(|| connections(scene) > PROFILES as u64 || done.load(Ordering::Relaxed) > 0);
+        for path in ["/metrics", "/api/v1/stages", "/metrics"] {
+            assert_eq!(scene.get(path).0, 200);
+        }
+        // Each takes as long as a profile and two are made at a time. Behind them, figures would
+        // have come when all were begun.
+        let before = done.load(Ordering::Relaxed);
+        assert!(before < PROFILES - 2, "figures waited for {before} profiles");
+    });
+    assert_eq!(done.load(Ordering::Relaxed), PROFILES);
 }
 
 #[test]

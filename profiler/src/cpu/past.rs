@@ -18,7 +18,8 @@ const MAX_KEPT: usize = 8;
 struct Segment {
     end: Instant,
     bytes: usize,
-    profile: RawProfile,
+    /// Shared, so that it is added up without holding up who only asks how much there is.
+    profile: Arc<RawProfile>,
 }
 
 struct Past {
@@ -55,13 +56,17 @@ pub(super) fn close() {
 
 /// Adds what was just taken, if anyone remembers.
 pub(super) fn offer(profile: &RawProfile) {
+    if lock().is_none() {
+        return;
+    }
+    let profile = Arc::new(profile.clone());
     if let Some(past) = &mut *lock() {
-        past.add(profile.clone());
+        past.add(profile);
     }
 }
 
 impl Past {
-    fn add(&mut self, profile: RawProfile) {
+    fn add(&mut self, profile: Arc<RawProfile>) {
         let (end, bytes) = (Instant::now(), profile.bytes());
         self.segments.push_back(Segment { end, bytes, profile });
         self.bytes += bytes;
@@ -73,9 +78,9 @@ impl Past {
         }
     }
 
-    fn sum(&self, duration: Duration) -> Option<RawProfile> {
+    fn recent(&self, duration: Duration) -> Vec<Arc<RawProfile>> {
         let recent = self.segments.iter().filter(|segment| segment.end.elapsed() < duration);
-        RawProfile::sum(recent.map(|segment| &segment.profile))
+        recent.map(|segment| Arc::clone(&segment.profile)).collect()
     }
 }
 
@@ -102,9 +107,8 @@ pub(crate) fn raw(duration: Duration) -> Result<RawProfile, Error> {
     refresh(reply);
     // What it can't give in time, or at all since it has stepped aside, is missing from the end.
     let _ = done.recv_timeout(Duration::from_secs(1));
-    let past = lock();
-    let past = past.as_ref().ok_or_else(none)?;
-    past.sum(duration)
+    let recent = lock().as_ref().map(|past| past.recent(duration)).ok_or_else(none)?;
+    RawProfile::sum(recent.iter().map(|profile| &**profile))
         .ok_or_else(|| Error::Unsupported("the continuous profile has taken nothing yet".into()))
 }
 

@@ -1,6 +1,7 @@
 //! The live heap at one moment, from the samples of the allocator that is in use.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::SystemTime;
 
 use super::tier::{self, Tier};
@@ -32,8 +33,30 @@ pub(super) struct Live {
     tier: &'static dyn Tier,
 }
 
-/// Reads the live heap.
+/// Held by who reads the live heap: allocators tell of it once at a time.
+static READING: Mutex<()> = Mutex::new(());
+
+/// Reads the live heap, after all others that do.
 pub(super) fn take() -> Result<Live, Error> {
+    read(READING.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Reads the live heap unless somebody else does at this moment.
+pub(super) fn take_at_once() -> Option<Result<Live, Error>> {
+    match READING.try_lock() {
+        Ok(alone) => Some(read(alone)),
+        Err(TryLockError::Poisoned(poisoned)) => Some(read(poisoned.into_inner())),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// For a test that must have others find the heap being read.
+#[cfg(test)]
+pub(super) fn reading() -> MutexGuard<'static, ()> {
+    READING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(_alone: MutexGuard<'_, ()>) -> Result<Live, Error> {
     let unsupported = |reason| Error::Unsupported(format!("no heap profile: {reason}"));
     let tier = tier::active().map_err(unsupported)?;
     if tier.since().is_none() {

@@ -15,7 +15,6 @@ static WALKS: AtomicUsize = AtomicUsize::new(0);
 struct State {
     generation: (u64, u64),
     retired: Vec<Retired>,
-    copied_bytes: usize,
 }
 
 struct Retired(*mut Modules);
@@ -29,7 +28,11 @@ const _: () = {
     shared::<Modules>();
 };
 
-static STATE: Mutex<State> = Mutex::new(State { generation: (0, 0), retired: Vec::new(), copied_bytes: 0 });
+static STATE: Mutex<State> = Mutex::new(State { generation: (0, 0), retired: Vec::new() });
+
+/// Apart from the state, which is locked while modules are read: who asks for figures does not wait
+/// for that.
+static COPIED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Makes walks see the objects that are loaded now. Cheap if nothing changed. Allocates and takes the loader's
 /// lock: not for handlers.
@@ -40,7 +43,7 @@ pub(crate) fn refresh() {
     if generation != state.generation || MODULES.load(Ordering::Relaxed).is_null() {
         let modules = modules::load();
         state.generation = generation;
-        state.copied_bytes = modules.copied_bytes;
+        COPIED_BYTES.store(modules.copied_bytes, Ordering::Relaxed);
         let former = MODULES.swap(Box::into_raw(Box::new(modules)), Ordering::SeqCst);
         if !former.is_null() {
             state.retired.push(Retired(former));
@@ -57,7 +60,7 @@ pub(crate) fn refresh() {
 
 /// Bytes that unwinding keeps.
 pub(crate) fn bytes() -> usize {
-    caches::bytes() + STATE.lock().unwrap_or_else(PoisonError::into_inner).copied_bytes
+    caches::bytes() + COPIED_BYTES.load(Ordering::Relaxed)
 }
 
 /// Calls `walk` with the modules. `None` before the first refresh.
