@@ -185,6 +185,7 @@ pub use render::TopSort;
 pub mod __private {
     pub use crate::heap::jemalloc::activation::start;
     pub use crate::heap::jemalloc::control::Conf;
+    pub use crate::heap::jemalloc::options::fault;
     pub use tikv_jemallocator::Jemalloc;
 }
 

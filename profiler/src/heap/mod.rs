@@ -65,6 +65,30 @@ pub use switch::sample_heap;
 /// `heap_profiler!(lg_sample = 17)` samples one in 2^17 bytes; a figure from 10 to 30. At 19, sampling costs a
 /// database some percent of what it spends on allocation; at 17, four times that.
 ///
+/// # Options of jemalloc's own
+/// They go into the macro, where they are checked as the program is compiled:
+///
+/// ```
+/// stagelight_profiler::heap_profiler!(
+///     lg_sample = 19,
+///     options = "background_thread:true,dirty_decay_ms:5000",
+/// );
+/// # fn main() {}
+/// ```
+///
+/// Those that profiles rest on are set by the macro and refused here, as are options that jemalloc
+/// 5.3 does not have:
+///
+/// ```compile_fail
+/// stagelight_profiler::heap_profiler!(options = "prof:false");
+/// # fn main() {}
+/// ```
+///
+/// The macro defines the symbols `malloc_conf` and `_rjem_malloc_conf`. A program that defines one
+/// itself does not link ("symbol `malloc_conf` is already defined", or "multiple definition"): give
+/// the macro what stands there, and remove the definition. Whoever runs the program can add options
+/// by the environment's `MALLOC_CONF`, which comes after the macro's.
+///
 /// This also gives each stage its allocated bytes. Elsewhere than on Linux it declares nothing.
 #[cfg(feature = "heap")]
 #[macro_export]
@@ -72,16 +96,25 @@ macro_rules! heap_profiler {
     () => {
         $crate::heap_profiler!(lg_sample = 19);
     };
-    (lg_sample = $lg_sample:literal) => {
-        $crate::heap_profiler!(@around $crate::__private::Jemalloc, $lg_sample);
+    (lg_sample = $lg_sample:literal $(, options = $options:literal)? $(,)?) => {
+        $crate::heap_profiler!(@around $crate::__private::Jemalloc, $lg_sample $(, $options)?);
+    };
+    (options = $options:literal $(,)?) => {
+        $crate::heap_profiler!(lg_sample = 19, options = $options);
+    };
+    (options = $options:literal, lg_sample = $lg_sample:literal $(,)?) => {
+        $crate::heap_profiler!(lg_sample = $lg_sample, options = $options);
     };
     // With a unit struct that passes on to jemalloc in jemalloc's place: for the soak, no part of the public interface.
-    (@around $allocator:path, $lg_sample:literal) => {
+    (@around $allocator:path, $lg_sample:literal $(, $options:literal)?) => {
         #[cfg(target_os = "linux")]
         const _: () = {
             use $crate::__private::{Conf, start};
 
             const _: () = assert!(10 <= $lg_sample && $lg_sample <= 30, "lg_sample goes from 10 to 30");
+            $(const _: () = if let Some(fault) = $crate::__private::fault($options) {
+                panic!("{}", fault.words())
+            };)?
 
             #[global_allocator]
             static ALLOCATOR: $allocator = $allocator;
@@ -91,6 +124,7 @@ macro_rules! heap_profiler {
             const CONF: Conf = Conf::new(concat!(
                 "prof:true,prof_active:false,disable_large_size_classes:false,lg_prof_sample:",
                 $lg_sample,
+                $(",", $options,)?
                 "\0"
             ));
 

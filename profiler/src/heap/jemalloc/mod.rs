@@ -14,6 +14,7 @@ mod file_size;
 #[cfg(target_arch = "x86_64")]
 mod hook;
 mod live;
+pub(crate) mod options;
 mod reset;
 mod sampled;
 
