@@ -14,6 +14,7 @@
 
 mod admission;
 mod args;
+mod files;
 mod pricing;
 mod profiles;
 mod progress;
@@ -33,6 +34,7 @@ mod usage;
 mod workload;
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -40,6 +42,7 @@ use std::{fs, thread};
 use clap::Parser as _;
 
 use crate::args::Args;
+use crate::files::Files;
 use crate::profiles::Profiles;
 use crate::service::Service;
 use crate::usage::Usage;
@@ -60,8 +63,12 @@ fn main() -> ExitCode {
 /// How long the program profiles itself at most while it serves the control API.
 const OWN_PROFILE: Duration = Duration::from_secs(3);
 
+/// How often it looks whether the load has ended early.
+const LOOK: Duration = Duration::from_millis(100);
+
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    fs::create_dir_all(&args.out)?;
+    let no_folder = |error| format!("{}: {error}", args.out.display());
+    fs::create_dir_all(&args.out).map_err(no_folder)?;
     let service = Service::new(schema::create(&args.out)?);
 
     // The control API, if asked for. It stops when this is dropped.
@@ -74,26 +81,42 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let progress = progress::start(duration)?;
     let start = Instant::now();
     let mut cpu = profiles::start_cpu();
-    let (counted, profiles) = thread::scope(|scope| {
+    let ((counted, worked), profiles) = thread::scope(|scope| {
         let load = scope.spawn(|| workload::run(&service, args.threads, duration));
         // One CPU profile runs at a time: where others may ask for one, ours leaves most of the time to them.
+        let wait_until = |moment: Duration| {
+            while start.elapsed() < moment && !load.is_finished() {
+                thread::sleep(moment.saturating_sub(start.elapsed()).min(LOOK));
+            }
+        };
         let early = server.is_some().then(|| {
-            thread::sleep(duration.mul_f64(0.5).min(OWN_PROFILE));
+            wait_until(duration.mul_f64(0.5).min(OWN_PROFILE));
             profiles::stop_cpu(cpu.take())
         });
         // A heap profile shows what is alive now, so it is taken while the load still runs.
-        thread::sleep(duration.mul_f64(0.9).saturating_sub(start.elapsed()));
+        wait_until(duration.mul_f64(0.9));
         let heap = profiles::take_heap();
         let counted = load.join().expect("a worker panicked");
         (counted, Profiles { cpu: early.unwrap_or_else(|| profiles::stop_cpu(cpu)), heap })
     });
     progress.stop();
-    let counted = counted?;
 
-    // Every worker has ended, so the figures are final and exact.
+    // Every worker has ended, so the figures are final and exact. What fails from here on costs
+    // nothing else.
     let usage = Usage::of(stagelight::snapshot(), &profiles);
-    let mut written = profiles.write(&args.out)?;
-    written.push(report_json::write(&args.out, &usage, &profiles, &counted)?);
-    print!("{}", report::text(&usage, &profiles, &written));
-    Ok(())
+    let mut files = Files::new(&args.out);
+    files.write("metrics.prom", |out| stagelight_profiler::write_metrics(out));
+    files.write("report.json", |out| report_json::write(out, &usage, &profiles, &counted));
+    profiles.write(&mut files);
+    let printed = io::stdout().write_all(report::text(&usage, &profiles, &files).as_bytes());
+
+    for (path, error) in &files.failed {
+        eprintln!("orders: {} is not written: {error}", path.display());
+    }
+    worked.map_err(|error| format!("the load ended early: {error}"))?;
+    printed.map_err(|error| format!("the report is not printed: {error}"))?;
+    match files.failed.len() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {} files are not written", failed + files.written.len()).into()),
+    }
 }

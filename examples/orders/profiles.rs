@@ -1,10 +1,8 @@
 //! The profiles that the program takes of itself, and the files that they become.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-
 use stagelight_profiler::{CpuSession, Profile};
+
+use crate::files::Files;
 
 /// What could be taken. A machine may refuse a profile, and the service works on.
 pub struct Profiles {
@@ -31,41 +29,18 @@ fn or_say<T>(kind: &str, result: Result<T, stagelight_profiler::Error>) -> Optio
 }
 
 impl Profiles {
-    /// Writes all profiles and the metrics into that folder and says which files there are.
-    pub fn write(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut files = Files { folder, written: Vec::new() };
+    /// Writes all of them.
+    pub fn write(&self, files: &mut Files) {
         if let Some(cpu) = &self.cpu {
-            files.write("cpu.svg", |out| cpu.write_flamegraph(out))?;
+            files.write("cpu.svg", |out| cpu.write_flamegraph(out));
             // Tenants at the root, their stages above, the code at the top.
             let by_tenant = cpu.by_label("stage").by_label("tenant");
-            files.write("cpu-by-tenant.svg", |out| by_tenant.write_flamegraph(out))?;
-            files.write("cpu.pb.gz", |out| cpu.write_pprof(out))?;
+            files.write("cpu-by-tenant.svg", |out| by_tenant.write_flamegraph(out));
+            files.write("cpu.pb.gz", |out| cpu.write_pprof(out));
         }
         if let Some(heap) = &self.heap {
-            files.write("heap.svg", |out| heap.write_flamegraph(out))?;
-            files.write("heap.pb.gz", |out| heap.write_pprof(out))?;
+            files.write("heap.svg", |out| heap.write_flamegraph(out));
+            files.write("heap.pb.gz", |out| heap.write_pprof(out));
         }
-        files.write("metrics.prom", |out| stagelight_profiler::write_metrics(out))?;
-        Ok(files.written)
-    }
-}
-
-struct Files<'a> {
-    folder: &'a Path,
-    written: Vec<PathBuf>,
-}
-
-impl Files<'_> {
-    fn write(
-        &mut self,
-        name: &str,
-        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let path = self.folder.join(name);
-        let mut file = BufWriter::new(File::create(&path)?);
-        content(&mut file)?;
-        file.flush()?;
-        self.written.push(path);
-        Ok(())
     }
 }

@@ -1,17 +1,17 @@
 //! The report on the terminal, in 100 columns.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use stagelight::export::table::{self, Table};
 
+use crate::files::Files;
 use crate::profiles::Profiles;
 use crate::usage::{Share, Usage};
 
 /// Statements that are shown; there are only eight tenants.
 const TOP_STATEMENTS: usize = 12;
 
-pub fn text(usage: &Usage, profiles: &Profiles, written: &[PathBuf]) -> String {
+pub fn text(usage: &Usage, profiles: &Profiles, files: &Files) -> String {
     let mut text = String::new();
     section(&mut text, "Stages", &table::stages(&usage.snapshot));
     let top = &usage.statements[..usage.statements.len().min(TOP_STATEMENTS)];
@@ -22,8 +22,12 @@ pub fn text(usage: &Usage, profiles: &Profiles, written: &[PathBuf]) -> String {
     section(&mut text, &title, &shares("statement", top, cpu_ns));
     section(&mut text, &format!("Tenants by {order}"), &shares("tenant", &usage.tenants, cpu_ns));
     section(&mut text, "Stagelight itself", &profiler(profiles));
-    let files: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
-    section(&mut text, "Written", &files);
+    let written: String = files.written.iter().map(|path| format!("{}\n", path.display())).collect();
+    section(&mut text, "Written", &written);
+    if !files.failed.is_empty() {
+        let failed = files.failed.iter().map(|(path, error)| format!("{}: {error}\n", path.display()));
+        section(&mut text, "Not written", &failed.collect::<String>());
+    }
     text
 }
 

@@ -1,8 +1,6 @@
 //! The report as data: report.json.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use stagelight::export::json::{Text, stages};
@@ -11,8 +9,8 @@ use crate::profiles::Profiles;
 use crate::truth::Tally;
 use crate::usage::{Share, Usage};
 
-/// Writes report.json into that folder and says where it is.
-pub fn write(folder: &Path, usage: &Usage, profiles: &Profiles, counted: &Tally) -> io::Result<PathBuf> {
+/// Writes what report.json holds.
+pub fn write(out: &mut impl Write, usage: &Usage, profiles: &Profiles, counted: &Tally) -> io::Result<()> {
     let overhead = stagelight_profiler::overhead();
     let report = json!({
         "stages": stages(&usage.snapshot),
@@ -22,9 +20,7 @@ pub fn write(folder: &Path, usage: &Usage, profiles: &Profiles, counted: &Tally)
         "overhead": { "percent": overhead.percent, "bytes": overhead.bytes },
         "truth": truth(counted),
     });
-    let path = folder.join("report.json");
-    fs::write(&path, format!("{:#}\n", Text(&report)))?;
-    Ok(path)
+    writeln!(out, "{:#}", Text(&report))
 }
 
 /// A figure of a profile that was refused is `null`.

@@ -14,14 +14,18 @@ use crate::truth::{self, Tally};
 /// threads that end: nothing they recorded is lost.
 const SHIFT: Duration = Duration::from_secs(1);
 
-/// Works for that long and gives what the workers counted.
-pub fn run(service: &Service, threads: usize, duration: Duration) -> rusqlite::Result<Tally> {
+/// Works for that long, or until the database fails. Gives what the workers counted, and why they
+/// ended early, if they did.
+pub fn run(service: &Service, threads: usize, duration: Duration) -> (Tally, rusqlite::Result<()>) {
     // While one connection is open SQLite keeps its write-ahead log; between two shifts there would be none.
-    let _keeps_log = schema::connect(&service.database)?;
+    let _keeps_log = match schema::connect(&service.database) {
+        Ok(connection) => connection,
+        Err(error) => return (Tally::default(), Err(error)),
+    };
     let end = Instant::now() + duration;
-    let mut sum = Tally::default();
+    let (mut sum, mut result) = (Tally::default(), Ok(()));
     let mut seed = 0;
-    while Instant::now() < end {
+    while result.is_ok() && Instant::now() < end {
         let shift_end = end.min(Instant::now() + SHIFT);
         thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
@@ -32,16 +36,23 @@ pub fn run(service: &Service, threads: usize, duration: Duration) -> rusqlite::R
                 })
                 .collect();
             for worker in workers {
-                sum.add(&worker.join().expect("a worker panicked")?);
+                let (counted, worked) = worker.join().expect("a worker panicked");
+                sum.add(&counted);
+                result = std::mem::replace(&mut result, Ok(())).and(worked);
             }
-            Ok::<(), rusqlite::Error>(())
-        })?;
+        });
     }
-    Ok(sum)
+    (sum, result)
 }
 
-/// One worker's shift, on a connection of its own.
-fn work(service: &Service, mut random: Random, end: Instant) -> rusqlite::Result<Tally> {
+/// One worker's shift.
+fn work(service: &Service, random: Random, end: Instant) -> (Tally, rusqlite::Result<()>) {
+    let worked = serve(service, random, end);
+    (truth::take(), worked)
+}
+
+/// Requests one by one, on a connection of its own.
+fn serve(service: &Service, mut random: Random, end: Instant) -> rusqlite::Result<()> {
     let db = schema::connect(&service.database)?;
     while Instant::now() < end {
         let request = next_request(&mut random);
@@ -51,7 +62,7 @@ fn work(service: &Service, mut random: Random, end: Instant) -> rusqlite::Result
             Err(Failure::Database(error)) => return Err(error),
         }
     }
-    Ok(truth::take())
+    Ok(())
 }
 
 fn next_request(random: &mut Random) -> Request {

@@ -156,3 +156,61 @@ fn whoever_asks_the_running_example_gets_a_profile() {
     assert!(body.contains("tenant: umbrella;stage: step;") && body.contains("sqlite3VdbeExec"), "{body}");
     assert!(orders.wait().unwrap().success());
 }
+
+#[test]
+fn a_file_that_cant_be_written_costs_no_other() {
+    let out = tempfile::tempdir().unwrap();
+    // One can't be made, and the disk of another is full.
+    std::fs::create_dir(out.path().join("cpu.svg")).unwrap();
+    for name in ["heap.pb.gz", "metrics.prom"] {
+        std::os::unix::fs::symlink("/dev/full", out.path().join(name)).unwrap();
+    }
+    let mut orders = Command::new(example());
+    let output = orders.args(["--seconds", "1", "--threads", "2", "--out"]).arg(out.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let [text, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(text.contains("umbrella") && text.contains("\nNot written\n"), "{text}");
+    for (name, why) in
+        [("cpu.svg", "Is a directory"), ("heap.pb.gz", "No space left"), ("metrics.prom", "No space left")]
+    {
+        for told in [&text, &errors] {
+            assert!(told.lines().any(|line| line.contains(name) && line.contains(why)), "{name}: {told}");
+        }
+        assert!(!out.path().join(name).is_file(), "no part of {name} is left");
+    }
+    assert!(errors.contains("3 of 7 files are not written"), "{errors}");
+    let written = |name: &str| std::fs::read(out.path().join(name)).unwrap();
+    assert!(serde_json::from_slice::<Value>(&written("report.json")).is_ok());
+    for (name, beginning) in
+        [("cpu-by-tenant.svg", &b"<?xml"[..]), ("heap.svg", b"<?xml"), ("cpu.pb.gz", &[0x1f, 0x8b])]
+    {
+        assert!(written(name).starts_with(beginning), "{name}");
+    }
+}
+
+#[test]
+fn where_the_disk_runs_full_the_report_is_of_what_was_done() {
+    // Little more than the first rows take, so that the database fails while the load runs.
+    const SCRIPT: &str =
+        "mount -t tmpfs -o size=6m none \"$0\" && exec \"$1\" --seconds 600 --threads 2 --out \"$0\"";
+    let out = tempfile::tempdir().unwrap();
+    let mut full = Command::new("unshare");
+    full.args(["-rm", "sh", "-c", "mount -t tmpfs none \"$0\"", out.path().to_str().unwrap()]);
+    if !full.output().is_ok_and(|output| output.status.success()) {
+        return skip("the example on a full disk", "no namespace can be made for a small disk");
+    }
+    let mut full = Command::new("unshare");
+    full.args(["-rm", "sh", "-c", SCRIPT]).arg(out.path()).arg(example());
+    let started = std::time::Instant::now();
+    let output = full.output().unwrap();
+    let [text, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("the load ended early: "), "{errors}");
+    assert!(started.elapsed().as_secs() < 600, "nobody waits for a load that has ended");
+    // All figures are there, whichever files had room.
+    for section in ["Stages", "Statements by", "Tenants by", "Stagelight itself", "Written"] {
+        assert!(text.contains(&format!("\n{section}")), "{section}: {text}");
+    }
+    let told = |name: &str| text.lines().any(|line| line.contains(&format!("/{name}")));
+    assert!(["metrics.prom", "report.json", "cpu.svg", "heap.pb.gz"].iter().all(|name| told(name)), "{text}");
+}
