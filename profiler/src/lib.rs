@@ -150,6 +150,7 @@ mod loaded;
 pub mod lock;
 mod metrics;
 mod overhead;
+mod own_threads;
 mod profile;
 mod render;
 #[cfg(target_os = "linux")]
@@ -221,10 +222,11 @@ pub mod __testing {
         [totals.taken, totals.kept, totals.ring_full, totals.late]
     }
 
-    /// Samples that a profile holds, by its own sums.
+    /// Samples that a profile holds, by its own sums, with those that it left out.
     #[must_use]
     pub fn held(profile: &crate::Profile) -> u64 {
-        profile.samples.iter().map(|sample| sample.values[0] as u64).sum()
+        let kept: u64 = profile.samples.iter().map(|sample| sample.values[0] as u64).sum();
+        kept + profile.stats.own_samples
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,11 +15,15 @@ use super::rung::Trigger;
 use super::{What, sigurg, tasks};
 use crate::clock;
 use crate::error::Error;
+use crate::own_threads;
 use crate::profile::State;
 
 /// Visits a second of all threads together. Where that is less than was asked for, each thread is visited less often, and
 /// its samples weigh more.
 pub(super) const PER_SECOND: u64 = 2_000;
+
+/// Time of our own threads in the running session. They are not visited.
+static OWN_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Whether a visit may still be under way.
 static VISITED: AtomicBool = AtomicBool::new(false);
@@ -39,6 +43,7 @@ impl Walker {
     pub(super) fn start(hz: u32) -> Result<Self, Error> {
         sigurg::install()?;
         VISITED.store(true, Ordering::Relaxed);
+        OWN_NS.store(0, Ordering::Relaxed);
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("stagelight-wall".into())
@@ -73,12 +78,22 @@ impl Drop for Walker {
     }
 }
 
+/// Time of our own threads in the session that has just ended, in nanoseconds.
+pub(super) fn own_ns(what: What) -> u64 {
+    match what {
+        What::Wall { .. } => OWN_NS.load(Ordering::Relaxed),
+        _ => 0,
+    }
+}
+
 /// Visits threads until told to stop or left alone.
 fn walk(period_ns: u64, stop: &Receiver<()>) {
     let at_once = ((PER_SECOND * period_ns / 1_000_000_000) as usize).max(1);
     let start = clock::monotonic_ns();
     // Since when each thread is known, and for how long it has been out of sight when that began.
     let mut known: HashMap<i32, u64> = HashMap::new();
+    // Up to when the time of our own threads is counted.
+    let mut counted: HashMap<i32, u64> = HashMap::new();
     let mut next = 0;
     let mut random = Random::new();
     loop {
@@ -93,27 +108,39 @@ fn walk(period_ns: u64, stop: &Receiver<()>) {
         let count = threads.len().min(at_once);
         for step in 0..count {
             let tid = threads[(next + step) % threads.len()];
-            if let Some(state) = state(tid) {
-                visit(tid, state, now.saturating_sub(known[&tid]));
+            match look(tid) {
+                Some(Seen::Programs(state)) => visit(tid, state, now.saturating_sub(known[&tid])),
+                Some(Seen::Own) => {
+                    let since = counted.insert(tid, now).unwrap_or(known[&tid]);
+                    OWN_NS.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+                }
+                None => {}
             }
         }
         next = if threads.is_empty() { 0 } else { (next + count) % threads.len() };
     }
 }
 
-/// What a thread does. `None` for one that ended, and for our own.
+/// A thread at a look.
+enum Seen {
+    /// One of the program's, and what it does.
+    Programs(State),
+    Own,
+}
+
+/// Looks at a thread. `None` for one that ended.
 /// Source: proc_pid_stat(5).
-fn state(tid: i32) -> Option<State> {
+fn look(tid: i32) -> Option<Seen> {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
     // The name in parentheses may hold anything.
     let (name, rest) = stat.rsplit_once(')')?;
-    if name.split_once('(').is_some_and(|(_, name)| name.starts_with("stagelight-")) {
-        return None;
+    if name.split_once('(').is_some_and(|(_, name)| own_threads::is_own(name.as_bytes())) {
+        return Some(Seen::Own);
     }
     match rest.trim_start().chars().next()? {
-        'R' => Some(State::Running),
+        'R' => Some(Seen::Programs(State::Running)),
         'Z' | 'X' => None,
-        _ => Some(State::Waiting),
+        _ => Some(Seen::Programs(State::Waiting)),
     }
 }
 

@@ -7,9 +7,10 @@ use stagelight::__private::lock as switch;
 
 use super::record::{self, Counts, Recorded};
 use crate::error::Error;
-use crate::profile::{Kind, Profile, ProfileStats, RawProfile, STILL_WAITING};
+use crate::profile::{Cuts, Kind, Profile, ProfileStats, RawProfile, STILL_WAITING};
 use crate::running::Running;
 use crate::settings::{self, Settings};
+use crate::symbolize::Frame;
 
 /// Profiles of [the locks](stagelight::lock) that tell of their waits: who waits, for how long, and for whom.
 ///
@@ -137,6 +138,9 @@ impl LocksSession {
                 ("context_cap", counts.context_cap - before.context_cap),
             ],
             cpu_time,
+            own_threads: Duration::ZERO,
+            own_samples: 0,
+            own_functions: Duration::ZERO,
             started: self.started,
             duration: self.start.elapsed(),
             period: record::MIN_WAIT_NS as i64,
@@ -168,6 +172,12 @@ impl Drop for LocksSession {
 /// Symbolizes, and takes off the frames of the locks themselves, so that stacks end in who locked,
 /// or in that it waits still.
 fn named(raw: RawProfile, kind: Kind, lines: bool) -> Profile {
+    let mut profile = raw.named(kind, lines);
+    take_locks_off(&mut profile);
+    profile
+}
+
+fn take_locks_off(profile: &mut Profile) {
     const PREFIXES: [&str; 6] = [
         "stagelight::lock::",
         "stagelight::parking_lot::",
@@ -176,32 +186,29 @@ fn named(raw: RawProfile, kind: Kind, lines: bool) -> Profile {
         "stagelight_profiler::unwind::",
         "lock_api::",
     ];
-    let mut profile = raw.named(kind, lines);
     let is_ours = |name: &str| {
         let name = name.trim_start_matches('<');
         let dropped = name.strip_prefix("core::ptr::drop_in_place<").unwrap_or(name);
         PREFIXES.iter().any(|prefix| dropped.starts_with(prefix))
     };
     let is_cores = |name: &str| name.trim_start_matches('<').starts_with("core::");
-    let all = |index: usize, is: &dyn Fn(&str) -> bool| {
-        profile.locations[index].frames.iter().all(|frame| is(&frame.function))
-    };
-    let locations = 0..profile.locations.len();
-    let ours: Vec<(bool, bool)> = locations.map(|at| (all(at, &is_ours), all(at, &is_cores))).collect();
+    // Frame by frame: with lines, the locks are inlined into who locks.
+    let whose = |frame: &Frame| (is_ours(&frame.function), is_cores(&frame.function));
+    let frames = profile.locations.iter().map(|location| location.frames.iter().map(whose).collect());
+    let whose: Vec<Vec<(bool, bool)>> = frames.collect();
+    let mut cuts = Cuts::default();
     for sample in &mut profile.samples {
         let is_marker = |&at: &u32| profile.locations[at as usize].address == STILL_WAITING;
         let waits = sample.stack.first().copied().filter(is_marker);
         sample.stack.drain(..usize::from(waits.is_some()));
-        let frames = || sample.stack.iter().map(|&at| ours[at as usize]);
+        let frames = || sample.stack.iter().flat_map(|&at| &whose[at as usize]);
         // A thread that was looked at from outside stands in what the lock is made of.
-        let first = waits.and_then(|_| frames().position(|at| at.0)).unwrap_or(0);
-        let between = frames().enumerate().skip(first).take_while(|(_, at)| at.0 || at.1);
-        let inner = between.filter(|(_, at)| at.0).last().map_or(0, |(last, _)| last + 1);
-        // A stack of nothing else keeps its outermost frame.
-        let inner = inner.min(sample.stack.len().saturating_sub(1));
-        sample.stack.splice(..inner, waits);
+        let first = waits.and_then(|_| frames().position(|(ours, _)| *ours)).unwrap_or(0);
+        let between = frames().enumerate().skip(first).take_while(|(_, (ours, cores))| *ours || *cores);
+        let inner = between.filter(|(_, (ours, _))| *ours).last().map_or(0, |(last, _)| last + 1);
+        cuts.cut(&mut profile.locations, &mut sample.stack, inner, |_, _| false);
+        sample.stack.splice(..0, waits);
     }
-    profile
 }
 
 /// Counts since the process started, for those who export them.
@@ -218,4 +225,26 @@ pub(crate) struct Totals {
 pub(crate) fn totals() -> Totals {
     let counts = record::counts();
     Totals { kept: counts.waits + counts.holds, busy: counts.busy, nested: counts.nested }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::tests::sample_profile;
+
+    #[test]
+    fn stacks_end_in_who_locked_though_the_lock_was_inlined_there() {
+        let mut profile = sample_profile();
+        let names = [
+            "stagelight_profiler::unwind::walk::Registers::here",
+            "stagelight_profiler::lock::record::find",
+            "core::option::Option<T>::map",
+            "<stagelight::parking_lot::mutex::RawMutex as lock_api::mutex::RawMutex>::lock",
+            "app::transfer",
+        ];
+        profile.locations[0].frames = names.map(Frame::named).to_vec();
+        take_locks_off(&mut profile);
+        let innermost = |at: usize| profile.frames(&profile.samples[at]).next().unwrap().function.as_str();
+        assert_eq!([0, 1].map(innermost), ["app::transfer", "orders::step::<T>"]);
+    }
 }

@@ -135,6 +135,9 @@ impl ProfileStats {
         stats.complete_stacks += other.complete_stacks;
         stats.thinned += other.thinned;
         stats.cpu_time += other.cpu_time;
+        stats.own_threads += other.own_threads;
+        stats.own_samples += other.own_samples;
+        stats.own_functions += other.own_functions;
         stats.started = self.started.min(other.started);
         stats.duration += other.duration;
         stats

@@ -10,9 +10,12 @@ use crate::unwind::{NOT_UNWOUND, TOO_DEEP};
 
 mod context;
 mod cut;
+mod cuts;
 mod diff;
 mod merge;
+mod own;
 mod raw;
+mod remarks;
 mod stage_functions;
 
 pub use context::LABELS;
@@ -20,6 +23,7 @@ pub use context::LABELS;
 pub(crate) use context::PATH;
 pub(crate) use context::{Context, Labels, State, WITHIN, resolve};
 pub(crate) use cut::NONE;
+pub(crate) use cuts::Cuts;
 pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
 
@@ -119,6 +123,13 @@ pub struct ProfileStats {
     pub dropped: Vec<(&'static str, u64)>,
     /// CPU time that the process used meanwhile, by its own clock.
     pub cpu_time: Duration,
+    /// Time of Stagelight's own threads, which the profile leaves out.
+    pub own_threads: Duration,
+    /// Samples of these threads.
+    pub(crate) own_samples: u64,
+    /// Time in Stagelight's functions that record and sample. It counts with the functions of the program
+    /// that they served, which stand on the stacks in their place.
+    pub own_functions: Duration,
     /// When it started.
     pub started: SystemTime,
     /// How long it took.
@@ -234,11 +245,12 @@ impl Profile {
     /// The same, with what is held beside it.
     pub(crate) fn with_held(
         kind: Kind,
-        raw: Vec<Raw>,
+        mut raw: Vec<Raw>,
         held: Option<Vec<Raw>>,
-        stats: ProfileStats,
+        mut stats: ProfileStats,
         lines: bool,
     ) -> Self {
+        own::leave_out_threads(&mut raw, &mut stats);
         let all = || raw.iter().chain(held.iter().flatten());
         let sampled: HashSet<u64> = all().flat_map(|raw| raw.stack.iter().copied()).collect();
         let stages = stage_functions::entered(all());
@@ -269,7 +281,20 @@ impl Profile {
         let held = held.map(|held| held.into_iter().map(sample).collect());
         let (roots, filters) = Default::default();
         let warnings = stagelight::label_fallbacks().iter().map(ToString::to_string).collect();
-        Self { kind, locations, samples, held, stats, roots, filters, stage_functions, warnings, unnamed }
+        let mut profile = Self {
+            kind,
+            locations,
+            samples,
+            held,
+            stats,
+            roots,
+            filters,
+            stage_functions,
+            warnings,
+            unnamed,
+        };
+        own::leave_out_functions(&mut profile);
+        profile
     }
 
     /// The samples of what it measures, and those of what is held beside it.
@@ -353,6 +378,9 @@ pub(crate) mod tests {
             thinned: 0,
             dropped: vec![("ring_full", 1), ("stack_cap", 0)],
             cpu_time: Duration::from_millis(6),
+            own_threads: Duration::from_millis(1),
+            own_samples: 1,
+            own_functions: Duration::from_micros(20),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             duration: Duration::from_secs(1),
             period: 1_000_000,

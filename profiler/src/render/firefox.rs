@@ -78,7 +78,7 @@ impl Profile {
             "version": GECKO_VERSION,
             "preprocessedProfileVersion": VERSION,
             "product": "Stagelight",
-            "importedFrom": format!("Stagelight: {}", self.subtitle()),
+            "importedFrom": format!("Stagelight: {}", self.subtitle_with_remarks()),
             "interval": interval,
             "startTime": ms(started).floor(),
             "processType": 0,

@@ -53,7 +53,12 @@ impl Profile {
             return write_empty(&self.title(), out);
         }
         let (unit, factor) = self.kind.shown();
-        let mut options = options(self.title(), self.subtitle());
+        /// As much as a line of the picture holds.
+        const SUBTITLE: usize = 180;
+        let subtitle = stagelight::export::table::shorten(&self.subtitle_with_remarks(), SUBTITLE);
+        let mut options = options(self.title(), subtitle);
+        // In a comment, where two hyphens can't stand.
+        options.notes = self.remarks().join("; ").replace("--", "- -");
         options.direction = direction;
         options.count_name = unit.into();
         options.factor = factor;

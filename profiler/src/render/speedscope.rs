@@ -45,7 +45,7 @@ impl Profile {
         let file = json!({
             "$schema": "https://www.speedscope.app/file-format-schema.json",
             "exporter": concat!("stagelight ", env!("CARGO_PKG_VERSION")),
-            "name": format!("{}: {}", self.title(), self.subtitle()),
+            "name": format!("{}: {}", self.title(), self.subtitle_with_remarks()),
             "activeProfileIndex": 0,
             "shared": {"frames": frames},
             "profiles": [{

@@ -55,6 +55,10 @@ impl Profile {
                 self.amount(table.base)
             )?;
         }
+        for remark in self.remarks() {
+            let is_warning = remark.starts_with("warning: ");
+            writeln!(out, "{}{remark}", if is_warning { "" } else { "note: " })?;
+        }
         for labels in self.label_tables() {
             table.write_labels(&labels, limit.unwrap_or(LABELS), &mut out)?;
             writeln!(out)?;

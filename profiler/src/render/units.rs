@@ -45,6 +45,11 @@ impl Profile {
         format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
     }
 
+    /// The same with all that must be known of the profile beside it.
+    pub(super) fn subtitle_with_remarks(&self) -> String {
+        [vec![self.subtitle()], self.remarks()].concat().join("; ")
+    }
+
     /// What a report rests on, in one line.
     pub(super) fn subtitle(&self) -> String {
         let stats = &self.stats;

@@ -200,15 +200,13 @@ fn comments(profile: &Profile) -> Vec<String> {
         format!("rung: {}", stats.rung),
         format!("samples: {}, complete stacks: {}", stats.samples, stats.complete_stacks),
     ];
-    comments.extend(profile.warnings.iter().map(|warning| format!("warning: {warning}")));
+    comments.extend(profile.remarks());
     comments
         .extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={}", readable(value))));
     comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
     let dropped = stats.dropped.iter().filter(|(_, count)| *count > 0);
     comments.extend(dropped.map(|(cause, count)| format!("dropped, {cause}: {count}")));
-    comments.extend(stats.notes.iter().cloned());
     comments.extend(stats.rungs_refused.iter().map(|reason| format!("refused: {reason}")));
-    comments.extend(profile.unnamed.iter().cloned());
     comments
 }
 
