@@ -183,7 +183,7 @@ pub mod __private {
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
     pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
     pub use crate::record::labels::{ConstLabels, label_set};
-    pub use crate::record::outcome::{Exit, NeverFails, Outcome};
+    pub use crate::record::outcome::{Exit, MayFail, NeverFails, Outcome};
     pub use crate::record::registry::{activities, set_allocation_counter, set_thread_observer};
     pub use crate::record::spans::event;
     pub use crate::record::stage::{MAX_STAGES, Stage, stage_by_id, stage_code};

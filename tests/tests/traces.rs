@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stagelight::{
-    Collector, Kept, LabelKind, Mode, Trace, TraceContext, TraceFilter, TraceSettings, Value, event,
-    find_traces, query, record, set_mode, stage,
+    Collector, CollectorBuilder, Kept, LabelKind, Mode, Trace, TraceContext, TraceFilter, TraceSettings,
+    Value, event, find_traces, query, record, set_mode, stage,
 };
 use stagelight_tests::burn;
 
@@ -15,14 +15,16 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn collect(settings: TraceSettings) -> Collector {
+fn builder(settings: TraceSettings) -> CollectorBuilder {
     stagelight::collector()
         .every(Duration::from_millis(20))
         .budget(None)
         .active_history(Some((200, Duration::from_secs(1))))
         .traces(Some(settings))
-        .start()
-        .unwrap()
+}
+
+fn collect(settings: TraceSettings) -> Collector {
+    builder(settings).start().unwrap()
 }
 
 const NONE: TraceSettings = TraceSettings { head: 0.0, slow: None };
@@ -415,5 +417,80 @@ fn an_async_query_of_many_spans_keeps_the_longest_over_all_its_polls() {
     assert!(nested.len() == 1 && nested[0].query.map(|labels| labels[0]) == Some("nested"), "{nested:?}");
     let long = trace.spans.iter().filter(|span| span.attributes == [("work", Value::Int(1_000_000))]);
     assert_eq!(long.count(), 8);
+    drop(collector);
+}
+
+#[test]
+fn a_span_says_what_its_error_says_if_that_is_wanted() {
+    struct NoText;
+    #[derive(Debug)]
+    struct Panics;
+    impl std::fmt::Display for Panics {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("as the test wants")
+        }
+    }
+    #[query(name = "trace.told", key = key)]
+    fn told(key: &str) -> Result<(), String> {
+        let _ = without_text(NoText);
+        let _ = panics();
+        record("after", true);
+        long()
+    }
+    #[stage(name = "trace.without_text")]
+    fn without_text<E>(error: E) -> Result<(), E> {
+        Err(error)
+    }
+    #[stage(name = "trace.panics_as_it_tells")]
+    fn panics() -> Result<(), Panics> {
+        Err(Panics)
+    }
+    #[stage(name = "trace.long")]
+    fn long() -> Result<(), String> {
+        Err(format!("no table {}", "ö".repeat(1_000)))
+    }
+    #[query(name = "trace.told_later", key = "told later")]
+    async fn told_later() -> Result<(), Box<dyn std::error::Error>> {
+        later().await?;
+        Ok(())
+    }
+    #[stage(name = "trace.later")]
+    async fn later() -> std::io::Result<()> {
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("disk full"))
+    }
+    let later = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(told_later()).unwrap_err();
+    };
+    let _alone = alone();
+    let collector = collect(NONE);
+    told("not wanted").unwrap_err();
+    assert!(traces("not wanted")[0].spans.iter().all(|span| span.failed && span.error.is_none()));
+    drop(collector);
+
+    let collector = builder(NONE).error_texts(true).start().unwrap();
+    told("wanted").unwrap_err();
+    later();
+    let errors = |statement: &str| {
+        let trace = traces(statement).remove(0);
+        let of = |span: &stagelight::Span| (span.name, span.error.clone().map(String::from));
+        trace.spans.iter().map(of).collect::<Vec<_>>()
+    };
+    let long = format!("no table {}", "ö".repeat((240 - 9) / 2));
+    assert_eq!(
+        errors("wanted"),
+        [
+            ("trace.told", Some(long.clone())),
+            ("trace.without_text", None),
+            ("trace.panics_as_it_tells", Some("(its Display panicked)".into())),
+            ("trace.long", Some(long)),
+        ]
+    );
+    assert_eq!(traces("wanted")[0].spans[0].attributes, [("after", Value::Bool(true))]);
+    let disk = Some("disk full".to_owned());
+    assert_eq!(errors("told later"), [("trace.told_later", disk.clone()), ("trace.later", disk)]);
+    let json = stagelight::export::json::traces([&*traces("told later")[0]]);
+    assert_eq!(json[0]["spans"][1]["error"], "disk full");
     drop(collector);
 }

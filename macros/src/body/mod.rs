@@ -127,7 +127,7 @@ pub(crate) fn plain(name: &Ident) -> String {
 fn failed(sdk: &TokenStream, value: &TokenStream) -> TokenStream {
     quote! {{
         #[allow(unused_imports)]
-        use #sdk::__private::NeverFails as _;
+        use #sdk::__private::{MayFail as _, NeverFails as _};
         #sdk::__private::Outcome(#value).failed()
     }}
 }

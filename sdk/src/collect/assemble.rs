@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::trace::{Event, Kept, Span, Trace};
 use crate::record::block::Block;
+use crate::record::error_text;
 use crate::record::labels::{LabelKind, label_set};
 use crate::record::spans::{
-    self, ATTRIBUTE, DEPTH_SHIFT, EVENT, FAILED, HEAD, NUMBER_SHIFT, Record, SLOW, SPAN, Value,
+    self, ATTRIBUTE, DEPTH_SHIFT, ERROR, EVENT, FAILED, HEAD, NUMBER_SHIFT, Record, SLOW, SPAN, Value,
 };
 use crate::record::stage::stage_by_id;
 
@@ -22,6 +23,7 @@ pub(super) fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, rec
     // What was noted at a depth belongs to the span at that depth that ends next.
     let mut attributes: Vec<(u8, (&'static str, Value))> = Vec::new();
     let mut events: Vec<(u8, Event)> = Vec::new();
+    let mut errors: Vec<(u8, Vec<u8>)> = Vec::new();
     for record in records {
         match record[0] & 0xff {
             SPAN => {
@@ -38,6 +40,7 @@ pub(super) fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, rec
                     start: when(record[1]),
                     duration: Duration::from_nanos(record[2]),
                     failed: record[0] & FAILED != 0,
+                    error: text(errors.extract_if(.., |(at, _)| *at >= inside).flat_map(|(_, part)| part)),
                     alloc_bytes: record[3],
                     attributes: attributes.extract_if(.., |(at, _)| *at >= inside).map(|(_, a)| a).collect(),
                     events: events.extract_if(.., |(at, _)| *at >= inside).map(|(_, e)| e).collect(),
@@ -49,6 +52,7 @@ pub(super) fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, rec
                 let name = unsafe { spans::text([record[2], record[3]]) };
                 events.push((depth_of(record), Event { name, at: when(record[1]), attributes: Vec::new() }));
             }
+            ERROR => errors.push((depth_of(record), error_text::bytes(record).collect())),
             ATTRIBUTE => {
                 // SAFETY: the words are a text and a value, as `push_attribute` wrote them.
                 let attribute = unsafe {
@@ -72,6 +76,11 @@ pub(super) fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, rec
         spans,
         omitted: head[5],
     }
+}
+
+fn text(bytes: impl Iterator<Item = u8>) -> Option<Box<str>> {
+    let bytes: Vec<u8> = bytes.collect();
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into())
 }
 
 fn labels(set: u32) -> [&'static str; LabelKind::ALL.len()] {

@@ -32,6 +32,7 @@ pub fn collector() -> CollectorBuilder {
         budget: Some(0.03),
         history: Some((20, Duration::from_secs(300))),
         traces: Some(TraceSettings::default()),
+        error_texts: false,
         observers: Vec::new(),
     }
 }
@@ -43,6 +44,7 @@ pub struct CollectorBuilder {
     budget: Option<f64>,
     history: Option<(u32, Duration)>,
     traces: Option<TraceSettings>,
+    error_texts: bool,
     observers: Vec<Observer>,
 }
 
@@ -82,6 +84,14 @@ impl CollectorBuilder {
         self
     }
 
+    /// Whether a span says what its stage's error says, by its `Display`, cut to 240 bytes. Off unless it is asked for: such
+    /// texts often quote the values that a statement was given, and whoever sees a trace sees them. Of an error that a
+    /// function with `#[track_caller]` passes on by `?` the text is not known.
+    pub fn error_texts(mut self, noted: bool) -> Self {
+        self.error_texts = noted;
+        self
+    }
+
     /// Adds an observer. It runs on the collector's thread; while it takes its time, windows grow longer and
     /// nothing is lost.
     pub fn on_window(mut self, observe: impl FnMut(&Window) + Send + 'static) -> Self {
@@ -97,7 +107,7 @@ impl CollectorBuilder {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let signal = Arc::clone(&stop);
         if let Some(traces) = self.traces {
-            traces::start(traces);
+            traces::start(traces, self.error_texts);
         }
         let thread = std::thread::Builder::new()
             .name("stagelight-collector".into())

@@ -53,6 +53,9 @@ pub struct Span {
     pub duration: Duration,
     /// Whether it returned an `Err`.
     pub failed: bool,
+    /// What its error says, cut to 240 bytes, if [texts are wanted](crate::CollectorBuilder::error_texts) and the error can
+    /// be shown.
+    pub error: Option<Box<str>>,
     /// Bytes that were allocated within it.
     pub alloc_bytes: u64,
     /// What was recorded on it, in order.
@@ -91,6 +94,7 @@ impl Trace {
             let attributes = span.events.iter().map(|event| event.attributes.len()).sum::<usize>();
             size_of::<Span>()
                 + size_of_val(&*span.events)
+                + span.error.as_ref().map_or(0, |error| error.len())
                 + (span.attributes.len() + attributes) * size_of::<(&str, Value)>()
         };
         size_of::<Self>() + self.spans.iter().map(of).sum::<usize>()

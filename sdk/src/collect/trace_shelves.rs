@@ -130,6 +130,7 @@ mod tests {
             start: SystemTime::now(),
             duration: Duration::from_millis(ms),
             failed: kept.failed,
+            error: None,
             alloc_bytes: 0,
             attributes: Vec::new(),
             events: Vec::new(),

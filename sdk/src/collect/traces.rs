@@ -11,6 +11,7 @@ use super::trace::Trace;
 use super::trace_filter::TraceFilter;
 use super::trace_losses::{self, Loss};
 use super::trace_shelves::Shelves;
+use crate::record::error_text;
 use crate::record::labels::{LabelKind, label_set};
 use crate::record::octaves::COARSE;
 use crate::record::registry;
@@ -66,13 +67,15 @@ pub fn find_traces(filter: &TraceFilter) -> Vec<Arc<Trace>> {
 }
 
 /// Follows queries from now on.
-pub(crate) fn start(settings: TraceSettings) {
+pub(crate) fn start(settings: TraceSettings, error_texts: bool) {
+    error_text::want(error_texts);
     spans::follow(Some(settings.head));
 }
 
 /// Follows no more queries, and forgets.
 pub(crate) fn stop() {
     spans::follow(None);
+    error_text::want(false);
     let mut traces = lock();
     traces.shelves.clear();
     traces.take_fresh();

@@ -27,6 +27,9 @@ pub fn traces<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Json {
             let mut arguments = attributes(&span.attributes);
             arguments.insert("alloc_bytes".into(), span.alloc_bytes.into());
             arguments.insert("failed".into(), span.failed.into());
+            if let Some(error) = &span.error {
+                arguments.insert("error".into(), (**error).into());
+            }
             if index == 0 {
                 arguments.insert("trace_id".into(), format!("{:032x}", trace.trace_id).into());
             }

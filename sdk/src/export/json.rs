@@ -153,6 +153,7 @@ fn trace(trace: &Trace) -> Value {
             "start": nanos(span.start),
             "duration_ns": span.duration.as_nanos() as u64,
             "failed": span.failed,
+            "error": span.error,
             "alloc_bytes": span.alloc_bytes,
             "attributes": attributes(&span.attributes),
             "events": events.collect::<Value>(),

@@ -12,6 +12,7 @@ pub(crate) mod cells;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod durations;
+pub(crate) mod error_text;
 pub(crate) mod expansion;
 pub(crate) mod fallback;
 pub(crate) mod fork;

@@ -1,17 +1,39 @@
 //! Whether a function's result is an `Err`, for any type, decided by the compiler.
 //!
 //! The macros can't know from its name whether a type is a `Result`. `Outcome(&value).failed()` finds the
-//! inherent method where it is one, and the trait's, which says no, for all else.
+//! inherent method where it is one whose error can be shown, the method of [`MayFail`] where it is another
+//! one, and that of [`NeverFails`], which says no, for all else.
+
+use std::fmt::Display;
+
+use super::error_text::note_error;
 
 /// Wraps a reference to a function's result.
 #[derive(Debug)]
 pub struct Outcome<'a, T>(pub &'a T);
 
-impl<T, E> Outcome<'_, Result<T, E>> {
-    /// Whether the result is an error.
+impl<T, E: Display> Outcome<'_, Result<T, E>> {
+    /// Whether the result is an error. Its text is noted where that is wanted.
     #[inline(always)]
     #[must_use]
-    pub fn failed(&self) -> bool {
+    pub fn failed(self) -> bool {
+        if let Err(error) = self.0 {
+            note_error(error);
+        }
+        self.0.is_err()
+    }
+}
+
+/// The answer for a `Result` whose error has no text. It takes its value as the inherent method does, so that
+/// it comes before [`NeverFails`].
+pub trait MayFail {
+    /// Whether the result is an error.
+    fn failed(self) -> bool;
+}
+
+impl<T, E> MayFail for Outcome<'_, Result<T, E>> {
+    #[inline(always)]
+    fn failed(self) -> bool {
         self.0.is_err()
     }
 }
@@ -70,6 +92,9 @@ mod tests {
         type Renamed<T> = std::result::Result<T, String>;
         assert!(Outcome(&Renamed::<()>::Err(String::new())).failed());
         assert!(!Outcome(&Renamed::Ok(1)).failed());
+        struct NoText;
+        assert!(Outcome(&Err::<(), _>(NoText)).failed());
+        assert!(!Outcome(&Ok::<_, NoText>(())).failed());
         assert!(!Outcome(&None::<u8>).failed());
         assert!(!Outcome(&()).failed());
     }

@@ -3,7 +3,7 @@
 //! A span is no shorter than those that lie in it, so what is left hangs together. What was noted on a span that goes, goes
 //! with it.
 
-use super::span_record::{ATTRIBUTE, DEPTH_SHIFT, EVENT, FAILED, Record, SPAN};
+use super::span_record::{DEPTH_SHIFT, FAILED, Record, SPAN};
 
 /// Records that are thinned out at once, at most.
 pub(crate) const MOST: usize = 512;
@@ -93,12 +93,12 @@ fn weight_of(record: &Record) -> u64 {
 
 /// Whether it was noted on a span of that depth or a deeper one.
 pub(crate) fn is_note_below(record: &Record, span: u8) -> bool {
-    [EVENT, ATTRIBUTE].contains(&kind(record)) && depth(record) > span
+    kind(record) != SPAN && depth(record) > span
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::span_record::depth_bits;
+    use super::super::span_record::{EVENT, depth_bits};
     use super::*;
 
     fn span(depth: u32, ns: u64, failed: bool) -> Record {

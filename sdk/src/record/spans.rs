@@ -22,7 +22,7 @@ use super::block::{Block, Timing};
 use super::cells::Cell64;
 use super::label_kind::MAX_SETS;
 pub(crate) use super::span_record::{
-    ATTRIBUTE, DEPTH_SHIFT, EVENT, FAILED, HEAD, NUMBER_SHIFT, Record, SLOW, SPAN, TRACE,
+    ATTRIBUTE, DEPTH_SHIFT, ERROR, EVENT, FAILED, HEAD, NUMBER_SHIFT, Record, SLOW, SPAN, TRACE,
 };
 use super::span_record::{WORDS, depth_bits};
 use super::span_room::{self, Records};

@@ -255,9 +255,11 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for QueryFuture<F, E> {
         };
         let polling = query.poll();
         let poll = future.poll(context);
+        // While the query is on the thread: what the error says is noted on it.
+        let failed = matches!(&poll, Poll::Ready(output) if failed(output));
         drop(polling);
-        if let Poll::Ready(output) = &poll {
-            query.finish(failed(output), false, None);
+        if poll.is_ready() {
+            query.finish(failed, false, None);
         }
         poll
     }

@@ -284,9 +284,11 @@ impl<F: Future, E: Fn(&F::Output) -> bool> Future for StageFuture<F, E> {
         };
         let polling = call.poll();
         let poll = future.poll(context);
+        // While the stage is on the thread: what the error says is noted on it.
+        let failed = matches!(&poll, Poll::Ready(output) if failed(output));
         drop(polling);
-        if let Poll::Ready(output) = &poll {
-            call.finish(failed(output), false, None);
+        if poll.is_ready() {
+            call.finish(failed, false, None);
         }
         poll
     }
