@@ -11,6 +11,7 @@ use super::punctuality::Punctuality;
 use super::snapshot::snapshot;
 use super::traces::{self, TraceSettings};
 use super::window::Window;
+use crate::record::{registry, turnover};
 
 type Observer = Box<dyn FnMut(&Window) + Send>;
 
@@ -150,7 +151,9 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
     let look_interval = Duration::from_secs(1) / hz;
     let mut governor = settings.budget.map(Governor::new);
     let mut punctuality = Punctuality::new();
-    let mut start = snapshot();
+    // Whom nobody observes makes no windows.
+    let observed = !settings.observers.is_empty();
+    let mut start = observed.then(snapshot);
     let mut due = Instant::now() + interval;
     let mut look_due = Instant::now() + look_interval;
     loop {
@@ -183,13 +186,25 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         if let Some(governor) = &mut governor {
             governor.look();
         }
-        let mut window = Window::between(&start, snapshot());
+        let mut window = match &start {
+            Some(start) => Some(Window::between(start, snapshot())),
+            // Labels change hands at each look all the same.
+            None => {
+                turnover::read(&registry::blocks());
+                None
+            }
+        };
         if let Some(settings) = settings.traces {
             traces::set_thresholds(settings);
-            window.traces = traces::take_fresh();
+            let fresh = traces::take_fresh();
+            if let Some(window) = &mut window {
+                window.traces = fresh;
+            }
         }
-        for observe in &mut settings.observers {
-            observe(&window);
+        if let Some(window) = &window {
+            for observe in &mut settings.observers {
+                observe(window);
+            }
         }
         punctuality.end(now, interval);
         if last {
@@ -197,7 +212,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
             traces::stop();
             return;
         }
-        start = window.end;
+        start = window.map(|window| window.end);
         due = (due + interval).max(now);
     }
 }

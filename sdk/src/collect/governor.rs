@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cpu_time;
 use super::overhead::{Prices, prices};
-use super::snapshot::{label_sets, stage_calls};
-use crate::record::block::LabelFigures;
+use super::snapshot::{label_counts, stage_calls};
+use crate::record::block::LabelCounts;
 use crate::record::rates::{self, SLOWEST};
 
 /// What the governor did last, in millionths, for the metrics.
@@ -44,30 +44,23 @@ pub(crate) struct Governor {
     budget: f64,
     cpu_ns: u64,
     /// Queries, timed queries and stage calls of each label set at the last look.
-    before: Vec<Counts>,
+    before: Vec<LabelCounts>,
     /// All stage calls at the last look.
-    stages: u64,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    queries: u64,
-    timed: u64,
     stages: u64,
 }
 
 impl Governor {
     pub(crate) fn new(budget: f64) -> Self {
         BUDGET_PPM.store((budget * 1e6) as u64, Ordering::Relaxed);
-        Self { budget, cpu_ns: cpu_time::process_ns(), before: counts(), stages: stage_calls() }
+        Self { budget, cpu_ns: cpu_time::process_ns(), before: label_counts(), stages: stage_calls() }
     }
 
     /// Looks at the window that ends now and sets the rates for the next.
     pub(crate) fn look(&mut self) {
-        let (cpu_ns, counts) = (cpu_time::process_ns(), counts());
+        let (cpu_ns, counts) = (cpu_time::process_ns(), label_counts());
         let cpu = cpu_ns.saturating_sub(self.cpu_ns) as f64;
-        let none = Counts::default();
-        let mut window: Vec<Counts> = counts
+        let none = LabelCounts::default();
+        let mut window: Vec<LabelCounts> = counts
             .iter()
             .enumerate()
             .map(|(set, now)| {
@@ -76,7 +69,7 @@ impl Governor {
                 // Stages are counted in timed queries alone, which may be none in a window. How many a query has is taken
                 // from all of its statement so far.
                 let each = now.stages as f64 / now.queries.max(1) as f64;
-                Counts {
+                LabelCounts {
                     queries,
                     timed: now.timed.saturating_sub(before.timed),
                     stages: (queries as f64 * each) as u64,
@@ -115,8 +108,8 @@ impl Drop for Governor {
 }
 
 /// What the window's recording cost, in nanoseconds.
-fn spent(window: &[Counts], prices: &Prices) -> f64 {
-    let cost = |counts: &Counts| {
+fn spent(window: &[LabelCounts], prices: &Prices) -> f64 {
+    let cost = |counts: &LabelCounts| {
         // Nobody counts the outermost stages outside of queries apart: those are taken to be timed.
         let timed_share = if counts.queries == 0 { 1.0 } else { counts.timed as f64 / counts.queries as f64 };
         let stage = prices.counted + (prices.timed - prices.counted).max(0.0) * timed_share.min(1.0);
@@ -127,7 +120,7 @@ fn spent(window: &[Counts], prices: &Prices) -> f64 {
 
 /// The exponent of each set's rate, such that recording a window like this one costs at most `budget_ns`. `present` are the
 /// rates in force: one is only raised with a margin, so that a load at the border does not make it change at each look.
-fn decide(window: &[Counts], prices: &Prices, budget_ns: f64, present: impl Fn(usize) -> u8) -> Vec<u8> {
+fn decide(window: &[LabelCounts], prices: &Prices, budget_ns: f64, present: impl Fn(usize) -> u8) -> Vec<u8> {
     /// What is left free of the budget before a set is timed more often.
     const MARGIN: f64 = 0.8;
     /// What may go into timing even where counting alone takes the budget, so that the rare are not punished for it.
@@ -171,12 +164,6 @@ fn level(costs: &[f64], budget: f64) -> f64 {
     f64::INFINITY
 }
 
-/// The counts of each label set.
-fn counts() -> Vec<Counts> {
-    let counts = |set: &LabelFigures| Counts { queries: set.calls, timed: set.timed, stages: set.stages };
-    label_sets().iter().map(counts).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,12 +171,12 @@ mod tests {
 
     const PRICES: Prices = Prices { timed: 24.0, counted: 4.0, labels: 8.0 };
 
-    fn counts(queries: u64, stages_each: u64) -> Counts {
-        Counts { queries, timed: queries, stages: queries * stages_each }
+    fn counts(queries: u64, stages_each: u64) -> LabelCounts {
+        LabelCounts { queries, timed: queries, stages: queries * stages_each }
     }
 
-    fn cost(window: &[Counts], rates: &[u8]) -> f64 {
-        let cost = |(c, k): (&Counts, &u8)| {
+    fn cost(window: &[LabelCounts], rates: &[u8]) -> f64 {
+        let cost = |(c, k): (&LabelCounts, &u8)| {
             c.stages as f64 * (4.0 + 20.0 / f64::from(1_u32 << k)) + c.queries as f64 * 8.0
         };
         window.iter().zip(rates).map(cost).sum()
@@ -232,7 +219,7 @@ mod tests {
             load in prop::collection::vec((0..2_000_000_u64, 1..20_u64, 0..=SLOWEST), 1..50),
             budget in 1e6..1e8_f64,
         ) {
-            let window: Vec<Counts> = load.iter().map(|&(queries, stages, _)| counts(queries, stages)).collect();
+            let window: Vec<LabelCounts> = load.iter().map(|&(queries, stages, _)| counts(queries, stages)).collect();
             let rates = decide(&window, &PRICES, budget, |set| load[set].2);
             let counting = window.iter().map(|c| c.stages as f64 * 4.0 + c.queries as f64 * 8.0).sum::<f64>();
             prop_assert!(cost(&window, &rates) <= budget.max(counting + 0.1 * budget) * 1.001);

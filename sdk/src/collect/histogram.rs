@@ -1,5 +1,6 @@
 //! A latency distribution, merged over threads.
 
+use crate::record::counts::Counts;
 use crate::record::octaves::{FINE, Scale};
 
 /// Counts of durations by log-linear cells. A stage's quantiles are off by at most 1/64 of their value, a label's by 1/16.
@@ -9,8 +10,8 @@ use crate::record::octaves::{FINE, Scale};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     scale: Scale,
-    /// Weighted counts, or none if nothing was timed.
-    cells: Vec<u64>,
+    /// Weighted counts.
+    cells: Counts,
     /// Their sum.
     weight: u64,
     calls: u64,
@@ -20,13 +21,13 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self::new(FINE, Vec::new(), 0, 0, 0)
+        Self::new(FINE, Counts::default(), 0, 0, 0)
     }
 }
 
 impl Histogram {
-    pub(crate) fn new(scale: Scale, cells: Vec<u64>, calls: u64, timed: u64, max: u64) -> Self {
-        let weight = cells.iter().sum();
+    pub(crate) fn new(scale: Scale, cells: Counts, calls: u64, timed: u64, max: u64) -> Self {
+        let weight = cells.sum();
         Self { scale, cells, weight, calls, timed, max }
     }
 
@@ -54,9 +55,9 @@ impl Histogram {
     pub fn quantile(&self, q: f64) -> u64 {
         let rank = ((q.clamp(0.0, 1.0) * self.weight as f64).ceil() as u64).max(1);
         let mut seen = 0;
-        for (index, &count) in self.cells.iter().enumerate() {
+        for (index, count) in self.cells.iter() {
             seen += count;
-            if count > 0 && seen >= rank {
+            if seen >= rank {
                 let (octave, cell) = (index / self.scale.cells(), index % self.scale.cells());
                 return self.scale.middle(octave, cell).min(self.max);
             }
@@ -70,7 +71,8 @@ impl Histogram {
     #[must_use]
     pub fn count_below_power(&self, exponent: u32) -> u64 {
         let (octave, cell) = self.scale.place(1_u64.checked_shl(exponent).unwrap_or(u64::MAX));
-        self.cells.iter().take(octave * self.scale.cells() + cell).sum()
+        let end = octave * self.scale.cells() + cell;
+        self.cells.iter().take_while(|(index, _)| *index < end).map(|(_, count)| count).sum()
     }
 
     /// The timed calls, each counted for those that it stands for: an estimate of [`count`](Self::count), and the same where
@@ -84,12 +86,9 @@ impl Histogram {
     /// of its highest cell, as close as a difference can tell.
     #[must_use]
     pub fn since(&self, earlier: &Histogram) -> Histogram {
-        let mut cells = self.cells.clone();
-        for (cell, before) in cells.iter_mut().zip(&earlier.cells) {
-            *cell = cell.saturating_sub(*before);
-        }
-        let highest = cells.iter().rposition(|&count| count > 0);
-        let max = highest.map_or(0, |index| {
+        let cells = self.cells.since(&earlier.cells, u64::saturating_sub);
+        let highest = cells.iter().next_back();
+        let max = highest.map_or(0, |(index, _)| {
             let (low, width) = self.scale.bounds(index / self.scale.cells(), index % self.scale.cells());
             (low + width - 1).min(self.max)
         });
@@ -100,26 +99,21 @@ impl Histogram {
     /// What the values of each cell that has any are reported as, lowest first, and its weighted count.
     #[cfg(feature = "hdrhistogram")]
     pub(crate) fn filled(&self) -> impl Iterator<Item = (u64, u64)> {
-        let cells = self.cells.iter().enumerate().filter(|&(_, &count)| count > 0);
-        cells.map(|(index, &count)| {
+        self.cells.iter().map(|(index, count)| {
             let (octave, cell) = (index / self.scale.cells(), index % self.scale.cells());
             (self.scale.middle(octave, cell).min(self.max), count)
         })
     }
 
     /// Adds all of another one of the same scale.
-    #[cfg(feature = "prometheus")]
     pub(crate) fn merge(&mut self, other: &Histogram) {
         self.add(&other.cells, other.calls, other.timed, other.max);
     }
 
     /// Adds another one of the same scale.
-    pub(crate) fn add(&mut self, cells: &[u64], calls: u64, timed: u64, max: u64) {
-        self.cells.resize(self.cells.len().max(cells.len()), 0);
-        for (sum, count) in self.cells.iter_mut().zip(cells) {
-            *sum += count;
-        }
-        self.weight += cells.iter().sum::<u64>();
+    pub(crate) fn add(&mut self, cells: &Counts, calls: u64, timed: u64, max: u64) {
+        self.cells.add(cells);
+        self.weight += cells.sum();
         self.calls += calls;
         self.timed += timed;
         self.max = self.max.max(max);
@@ -137,11 +131,7 @@ mod tests {
     }
 
     fn of_scale(scale: Scale, values: &[u64]) -> Histogram {
-        let mut cells = vec![0; scale.octaves() * scale.cells()];
-        for &value in values {
-            let (octave, cell) = scale.place(value);
-            cells[octave * scale.cells() + cell] += 1;
-        }
+        let cells = values.iter().map(|&value| (scale.index(value), 1)).collect();
         let count = values.len() as u64;
         Histogram::new(scale, cells, count, count, values.iter().copied().max().unwrap_or(0))
     }
@@ -169,7 +159,7 @@ mod tests {
             q in 0.0..=1.0_f64,
         ) {
             // As threads' histograms are merged, and as a window is what came after the first thread's.
-            let mut merged = Histogram::new(scale, Vec::new(), 0, 0, 0);
+            let mut merged = Histogram::new(scale, Counts::default(), 0, 0, 0);
             for part in &parts {
                 let part = of_scale(scale, part);
                 merged.add(&part.cells, part.calls, part.timed, part.max);
@@ -201,10 +191,10 @@ mod tests {
 
     #[test]
     fn what_was_timed_stands_for_all_calls() {
-        let mut some = of(&[100, 100, 100, 5000]);
+        let some = of(&[100, 100, 100, 5000]);
         // One call in a hundred was timed, each for a hundred; a hundredth more were counted.
-        some.cells.iter_mut().for_each(|count| *count *= 100);
-        let some = Histogram::new(FINE, some.cells, 404, 4, 5000);
+        let cells = some.cells.iter().map(|(index, count)| (index, count * 100)).collect();
+        let some = Histogram::new(FINE, cells, 404, 4, 5000);
         assert_eq!((some.count(), some.timed()), (404, 4));
         assert_eq!((some.count_below_power(10), some.count_below_power(40), some.weight()), (300, 400, 400));
         assert!((98..=102).contains(&some.quantile(0.7)) && some.quantile(0.8) > 4900);

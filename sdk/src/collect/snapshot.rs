@@ -1,14 +1,15 @@
 //! The merged state of all threads at one instant.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::histogram::Histogram;
 use super::label_fallback::{self, LabelFallback};
 use super::trace_losses;
 use crate::metrics::{self, MetricFamily};
-use crate::record::block::{Block, LabelFigures, StageFigures};
+use crate::record::block::{Block, LabelCounts, LabelFigures, StageFigures};
 use crate::record::clock::Clock;
+use crate::record::counts::Counts;
 use crate::record::labels::LabelKind;
 use crate::record::octaves::{COARSE, FINE};
 use crate::record::stage::Mode;
@@ -188,15 +189,29 @@ impl LabelStats {
     }
 }
 
+impl LabelStats {
+    /// Adds another part of the same value's.
+    fn add(&mut self, more: &LabelStats) {
+        self.calls += more.calls;
+        self.timed += more.timed;
+        self.errors += more.errors;
+        self.self_ns += more.self_ns;
+        self.total_ns += more.total_ns;
+        self.max_ns = self.max_ns.max(more.max_ns);
+        self.alloc_bytes += more.alloc_bytes;
+        self.stages += more.stages;
+        self.rows += more.rows;
+        self.histogram.merge(&more.histogram);
+    }
+}
+
 fn stages(blocks: &[&Block]) -> Vec<StageStats> {
-    let read = |(index, stage): (usize, &'static stage::Stage)| {
-        let mut sum = StageFigures::default();
-        for block in blocks {
-            block.read_stage(index as u32 + 1, &mut sum);
-        }
-        stats(stage, sum)
-    };
-    let all = stage::registered().into_iter().enumerate().map(read);
+    let all = stage::registered();
+    let mut sums = vec![StageFigures::default(); all.len()];
+    for block in blocks {
+        block.read_stages(&mut sums);
+    }
+    let all = all.into_iter().zip(sums).map(|(stage, sum)| stats(stage, sum));
     let mut stages: Vec<StageStats> = all.filter(|stage| stage.calls > 0).collect();
     stages.sort_by_key(|stage| (stage.component, stage.name));
     stages
@@ -228,13 +243,31 @@ fn stats(stage: &stage::Stage, sum: StageFigures) -> StageStats {
 
 /// The figures of each label set.
 pub(crate) fn label_sets() -> Vec<LabelFigures> {
-    read_labels(&registry::blocks())
+    let mut sums = vec![LabelFigures::default(); interner::count()];
+    for block in registry::blocks() {
+        block.read_labels(&mut sums);
+    }
+    sums
+}
+
+/// The counts of each label set, which cost less than its figures.
+pub(crate) fn label_counts() -> Vec<LabelCounts> {
+    let mut sums = vec![LabelCounts::default(); interner::count()];
+    for block in registry::blocks() {
+        block.count_labels(&mut sums);
+    }
+    sums
 }
 
 /// Async queries under way, by label set: none where one thread's count was read before the other's.
 pub(crate) fn live_async() -> Vec<(u32, u64)> {
+    let blocks = registry::blocks();
+    // As a rule there are none, or few beside the sets that they may have.
+    if blocks.iter().fold(0_u64, |all, block| all.wrapping_add(block.all_live())) == 0 {
+        return Vec::new();
+    }
     let mut sums = vec![0_u64; interner::count()];
-    for block in registry::blocks() {
+    for block in blocks {
         block.read_live(&mut sums);
     }
     let sums = sums.into_iter().enumerate();
@@ -247,25 +280,23 @@ pub(crate) fn stage_calls() -> u64 {
     registry::blocks().iter().map(|block| block.stage_calls(stages)).sum()
 }
 
-fn read_labels(blocks: &[&Block]) -> Vec<LabelFigures> {
-    let mut sums = vec![LabelFigures::default(); interner::count()];
-    for block in blocks {
-        block.read_labels(&mut sums);
-    }
-    sums
-}
-
 fn labels(reading: &Reading) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
     LabelKind::ALL.map(|kind| {
-        let mut merged: BTreeMap<&str, LabelStats> = BTreeMap::new();
+        let mut merged: Vec<LabelStats> = Vec::new();
+        // Values live for ever, and as a rule one text in one place: to compare addresses is enough here.
+        let mut places: HashMap<(*const u8, usize), usize> = HashMap::new();
         for (set, sum) in reading.sets.iter().filter(|(_, sum)| sum.calls > 0) {
             let value = set.get(kind);
-            let stats = merged.entry(value).or_insert_with(|| LabelStats {
-                value: value.to_owned(),
-                losses: reading.losses(kind as usize, value),
-                histogram: Histogram::new(COARSE, Vec::new(), 0, 0, 0),
-                ..Default::default()
+            let place = *places.entry((value.as_ptr(), value.len())).or_insert_with(|| {
+                merged.push(LabelStats {
+                    value: value.to_owned(),
+                    losses: reading.losses(kind as usize, value),
+                    histogram: Histogram::new(COARSE, Counts::default(), 0, 0, 0),
+                    ..Default::default()
+                });
+                merged.len() - 1
             });
+            let stats = &mut merged[place];
             stats.calls += sum.calls;
             stats.timed += sum.timed;
             stats.errors += sum.errors;
@@ -277,7 +308,15 @@ fn labels(reading: &Reading) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
             stats.rows += sum.rows;
             stats.histogram.add(&sum.cells, sum.calls, sum.timed, sum.max_ns);
         }
-        merged.into_values().collect()
+        merged.sort_by(|one, other| one.value.cmp(&other.value));
+        merged.dedup_by(|again, first| {
+            let same = again.value == first.value;
+            if same {
+                first.add(again);
+            }
+            same
+        });
+        merged
     })
 }
 

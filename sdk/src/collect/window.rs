@@ -1,6 +1,5 @@
 //! What happened between two snapshots.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,57 +45,77 @@ impl Window {
     }
 }
 
+/// Both are by component and name.
 fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
-    let before: HashMap<_, _> = start.iter().map(|s| ((s.component, s.name), s)).collect();
-    let mut stages = end.to_vec();
-    for stage in &mut stages {
-        if let Some(before) = before.get(&(stage.component, stage.name)) {
-            stage.calls = stage.calls.saturating_sub(before.calls);
-            stage.timed = stage.timed.saturating_sub(before.timed);
-            stage.errors = stage.errors.saturating_sub(before.errors);
-            stage.panics = stage.panics.saturating_sub(before.panics);
-            stage.awaiting_ns = stage.awaiting_ns.saturating_sub(before.awaiting_ns);
-            stage.polls = stage.polls.saturating_sub(before.polls);
-            stage.cancelled = stage.cancelled.saturating_sub(before.cancelled);
-            stage.total_ns = stage.total_ns.saturating_sub(before.total_ns);
-            stage.recursive_ns = stage.recursive_ns.saturating_sub(before.recursive_ns);
-            stage.self_ns = stage.self_ns.saturating_sub(before.self_ns);
-            stage.alloc_bytes = stage.alloc_bytes.saturating_sub(before.alloc_bytes);
-            stage.histogram = stage.histogram.since(&before.histogram);
-        }
-    }
-    stages.retain(|stage| stage.calls > 0);
-    stages
+    let mut before = start.iter().peekable();
+    let since = |stage: &StageStats| {
+        let key = (stage.component, stage.name);
+        while before.next_if(|before| (before.component, before.name) < key).is_some() {}
+        let Some(before) = before.next_if(|before| (before.component, before.name) == key) else {
+            return Some(stage.clone());
+        };
+        (stage.calls > before.calls).then(|| StageStats {
+            calls: stage.calls.saturating_sub(before.calls),
+            timed: stage.timed.saturating_sub(before.timed),
+            errors: stage.errors.saturating_sub(before.errors),
+            panics: stage.panics.saturating_sub(before.panics),
+            awaiting_ns: stage.awaiting_ns.saturating_sub(before.awaiting_ns),
+            polls: stage.polls.saturating_sub(before.polls),
+            cancelled: stage.cancelled.saturating_sub(before.cancelled),
+            total_ns: stage.total_ns.saturating_sub(before.total_ns),
+            recursive_ns: stage.recursive_ns.saturating_sub(before.recursive_ns),
+            self_ns: stage.self_ns.saturating_sub(before.self_ns),
+            alloc_bytes: stage.alloc_bytes.saturating_sub(before.alloc_bytes),
+            histogram: stage.histogram.since(&before.histogram),
+            ..*stage
+        })
+    };
+    end.iter().filter_map(since).collect()
 }
 
-/// The longest query of a window can't be told from two running maxima, so `max_ns` stays that of all time.
+/// Both are by value. The longest query of a window can't be told from two running maxima, so `max_ns` stays that of all
+/// time.
 pub(super) fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
-    let after: HashMap<_, _> = end.iter().map(|label| (label.value.as_str(), label.losses)).collect();
+    let mut before = start.iter().peekable();
     // Figures of values that lost their entries within the window are in `other` at its end.
-    let (stayed, moved): (Vec<_>, Vec<_>) =
-        start.iter().partition(|label| after.get(label.value.as_str()) == Some(&label.losses));
-    let before: HashMap<_, _> = stayed.into_iter().map(|label| (label.value.as_str(), label)).collect();
-    let mut labels = end.to_vec();
-    for label in &mut labels {
-        if let Some(before) = before.get(label.value.as_str()) {
-            subtract(label, before);
+    let mut moved = Vec::new();
+    let mut labels = Vec::with_capacity(end.len());
+    for label in end {
+        while let Some(gone) = before.next_if(|before| before.value < label.value) {
+            moved.push(gone);
         }
-        if label.value == OTHER {
-            moved.iter().for_each(|before| subtract(label, before));
+        match before.next_if(|before| before.value == label.value) {
+            Some(before) if before.losses == label.losses => {
+                if label.calls > before.calls || label.value == OTHER {
+                    labels.push(since(label, before));
+                }
+            }
+            before => {
+                moved.extend(before);
+                labels.push(label.clone());
+            }
         }
+    }
+    moved.extend(before);
+    if let Some(other) = labels.iter_mut().find(|label| label.value == OTHER) {
+        moved.into_iter().for_each(|before| *other = since(other, before));
     }
     labels.retain(|label| label.calls > 0);
     labels
 }
 
-fn subtract(label: &mut LabelStats, before: &LabelStats) {
-    label.calls = label.calls.saturating_sub(before.calls);
-    label.timed = label.timed.saturating_sub(before.timed);
-    label.errors = label.errors.saturating_sub(before.errors);
-    label.stages = label.stages.saturating_sub(before.stages);
-    label.rows = label.rows.saturating_sub(before.rows);
-    label.histogram = label.histogram.since(&before.histogram);
-    label.self_ns = label.self_ns.saturating_sub(before.self_ns);
-    label.total_ns = label.total_ns.saturating_sub(before.total_ns);
-    label.alloc_bytes = label.alloc_bytes.saturating_sub(before.alloc_bytes);
+fn since(label: &LabelStats, before: &LabelStats) -> LabelStats {
+    LabelStats {
+        value: label.value.clone(),
+        calls: label.calls.saturating_sub(before.calls),
+        timed: label.timed.saturating_sub(before.timed),
+        errors: label.errors.saturating_sub(before.errors),
+        stages: label.stages.saturating_sub(before.stages),
+        rows: label.rows.saturating_sub(before.rows),
+        histogram: label.histogram.since(&before.histogram),
+        self_ns: label.self_ns.saturating_sub(before.self_ns),
+        total_ns: label.total_ns.saturating_sub(before.total_ns),
+        alloc_bytes: label.alloc_bytes.saturating_sub(before.alloc_bytes),
+        ..*label
+    }
 }

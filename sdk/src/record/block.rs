@@ -11,7 +11,7 @@
 mod figures;
 mod nesting;
 
-pub(crate) use figures::{LabelFigures, StageFigures};
+pub(crate) use figures::{LabelCounts, LabelFigures, StageFigures};
 pub(crate) use nesting::Nesting;
 use nesting::{Places, Recursion};
 
@@ -118,6 +118,8 @@ pub(crate) struct Block {
     /// The owner's thread id, 0 while the block is free.
     tid: AtomicU32,
     label_chunks_used: AtomicU32,
+    /// The sum of all label sets' `live`.
+    live: Cell64,
     pub(crate) refused: Refused,
     pub(crate) label_cache: [CacheEntry; CACHE_ENTRIES],
     /// The chunk that holds the figures of each eight label sets, plus 1; 0 for none yet.
@@ -443,6 +445,7 @@ impl Block {
     pub(crate) fn record_live(&self, set: u32, change: i64) {
         if let Some(cells) = self.label_cells(set) {
             cells.live.add(change as u64);
+            self.live.add(change as u64);
         }
     }
 
@@ -551,7 +554,7 @@ mod tests {
         for stage in 0..STAGES {
             let mut sum = StageFigures::default();
             block.read_stage(stage, &mut sum);
-            placed += sum.cells.iter().sum::<u64>();
+            placed += sum.cells.sum();
             timed += sum.timed;
         }
         let refused = block.refused_for_room();
@@ -572,14 +575,14 @@ mod tests {
         }
         let mut sums = vec![LabelFigures::default(); SETS];
         block.read_labels(&mut sums);
-        for (set, sum) in sums.iter().enumerate() {
+        for (set, sum) in sums.iter_mut().enumerate() {
             let calls = set as u64 % 3 + 1;
             assert_eq!((sum.calls, sum.timed, sum.self_ns), (calls, calls, calls * set as u64));
             assert_eq!(sum.self_ns + sum.nested_ns, calls * 2 * set as u64);
             assert_eq!(sum.errors, if set.is_multiple_of(2) { calls } else { 0 });
             assert_eq!((sum.max_ns, sum.allocated), (set as u64 * 2, calls * 8));
             assert_eq!((sum.stages, sum.rows), (calls * 5, calls * 2));
-            assert_eq!(sum.cells[COARSE.index(set as u64 * 2)], calls);
+            assert_eq!(*sum.cells.cell(COARSE.index(set as u64 * 2)), calls);
         }
     }
 
@@ -595,21 +598,24 @@ mod tests {
         let mut stage = StageFigures::default();
         block.read_stage(5, &mut stage);
         assert_eq!((stage.timed, stage.max_ns), (5, u64::MAX / 2));
-        assert_eq!(stage.cells.iter().sum::<u64>(), 5);
-        assert_eq!(stage.cells.last(), Some(&5));
+        assert_eq!(stage.cells.sum(), 5);
+        let last = (FINE.all_cells() - 1, 5);
+        assert_eq!(stage.cells.iter().last(), Some(last));
         // Sums wrap, as counters do, and a reader's differences are right all the same.
         let sum = durations.iter().fold(0_u64, |sum, ns| sum.wrapping_add(*ns));
         assert_eq!((stage.total_ns, stage.self_ns), (sum, sum));
         let mut labels = vec![LabelFigures::default(); 6];
         block.read_labels(&mut labels);
-        assert_eq!((labels[5].cells.last(), labels[5].max_ns), (Some(&5), u64::MAX / 2));
+        let last = (COARSE.all_cells() - 1, 5);
+        assert_eq!((labels[5].cells.iter().last(), labels[5].max_ns), (Some(last), u64::MAX / 2));
         assert_eq!((labels[5].calls, labels[5].self_ns), (5, 5));
         assert_eq!(block.refused_for_room(), 0);
         // A weight makes it no worse.
         block.record_stage(6, false, 0, Timing { ns: u64::MAX, own_ns: u64::MAX, weight: 1 << 16 });
         let mut weighted = StageFigures::default();
         block.read_stage(6, &mut weighted);
-        assert_eq!((weighted.cells.last(), weighted.max_ns), (Some(&(1 << 16)), u64::MAX));
+        let last = (FINE.all_cells() - 1, 1 << 16);
+        assert_eq!((weighted.cells.iter().last(), weighted.max_ns), (Some(last), u64::MAX));
     }
 
     #[test]
@@ -620,6 +626,6 @@ mod tests {
         let mut sum = StageFigures::default();
         block.read_stage(3, &mut sum);
         assert_eq!((sum.total_ns, sum.self_ns, sum.timed, sum.untimed), (1600, 960, 1, 1));
-        assert_eq!((sum.cells.iter().sum::<u64>(), sum.errors, sum.allocated), (16, 1, 7 * 16));
+        assert_eq!((sum.cells.sum(), sum.errors, sum.allocated), (16, 1, 7 * 16));
     }
 }

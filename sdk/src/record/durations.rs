@@ -14,6 +14,7 @@
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use super::cells::Cell64;
+use super::counts::Counts;
 use super::lines::{LINE, Lines};
 use super::octaves::{LARGEST, LARGEST_POWER, Scale};
 
@@ -74,22 +75,20 @@ impl<const SLOTS: usize> Durations<SLOTS> {
         self.max_ns.get()
     }
 
-    /// Adds the weighted counts to `sum`, which is empty or has all cells of the scale. Any thread.
-    pub(crate) fn read(&self, scale: Scale, lines: &Lines, sum: &mut Vec<u64>) {
+    /// Adds the weighted counts to `sum`. Any thread.
+    pub(crate) fn read(&self, scale: Scale, lines: &Lines, sum: &mut Counts) {
         let (timed, pending) = self.stable();
         if timed == 0 {
             return;
         }
-        sum.resize(scale.all_cells(), 0);
         let (last, weight) = unpack(scale, pending);
-        for (number, slot) in self.slots.iter().enumerate() {
-            let Some(counts) = lines.read(slot) else { continue };
-            for (index, count) in (number * LINE..).zip(counts) {
-                if index != last
-                    && let Some(sum) = sum.get_mut(index)
-                {
-                    *sum = sum.wrapping_add(count);
-                }
+        let mut from = 0;
+        for (number, slot) in self.slots.iter().enumerate().filter(|(_, slot)| Lines::is_taken(slot)) {
+            let sum = sum.line(number, &mut from);
+            let before = sum[last % LINE];
+            lines.add_to(slot, sum);
+            if number == last / LINE {
+                sum[last % LINE] = before;
             }
         }
         let (timed_since, mut count) = self.steady(|| {
@@ -99,8 +98,15 @@ impl<const SLOTS: usize> Durations<SLOTS> {
         if timed_since == timed {
             count += u64::from(weight);
         }
-        if let Some(sum) = sum.get_mut(last) {
-            *sum = sum.wrapping_add(count);
+        let sum = sum.cell(last);
+        *sum = sum.wrapping_add(count);
+    }
+
+    /// Has the counts brought to a reader that is about to want them.
+    #[inline]
+    pub(crate) fn prefetch(&self, lines: &Lines) {
+        if self.timed() != 0 {
+            self.slots.iter().for_each(|slot| lines.prefetch(slot));
         }
     }
 

@@ -146,10 +146,58 @@ impl Lines {
         Some(counts)
     }
 
+    /// Whether the slot names a line.
+    #[inline]
+    pub(crate) fn is_taken(slot: &AtomicU16) -> bool {
+        slot.load(Ordering::Relaxed) != 0
+    }
+
+    /// Adds the counts of the line that the slot names, if it does. Any thread.
+    #[inline]
+    pub(crate) fn add_to(&self, slot: &AtomicU16, sum: &mut [u64; LINE]) {
+        if self.carrying.load(Ordering::Acquire) == 0 {
+            // The first line has no counts.
+            let line = &self.lines[usize::from(slot.load(Ordering::Relaxed)) % LINES];
+            let counts: [u32; LINE] = std::array::from_fn(|index| line.0[index].get());
+            // Unless one was carried meanwhile.
+            std::sync::atomic::fence(Ordering::Acquire);
+            if self.carrying.load(Ordering::Relaxed) == 0 {
+                for (sum, count) in sum.iter_mut().zip(counts) {
+                    *sum = sum.wrapping_add(u64::from(count));
+                }
+                return;
+            }
+        }
+        for (sum, count) in sum.iter_mut().zip(self.read(slot).unwrap_or_default()) {
+            *sum = sum.wrapping_add(count);
+        }
+    }
+
+    /// Has the line that the slot names brought to the reader, which is about to want it.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: &AtomicU16) {
+        let line = usize::from(slot.load(Ordering::Relaxed)) % LINES;
+        if line != 0 {
+            prefetch(&raw const self.lines[line]);
+        }
+    }
+
     /// Bytes that were taken.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used.load(Ordering::Relaxed) as usize * size_of::<Line>()
     }
+}
+
+/// Has memory brought to the core. A reader of all threads' blocks waits for hardly anything else.
+#[inline]
+pub(crate) fn prefetch<T>(place: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch reads nothing, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = place;
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod block;
 pub(crate) mod cells;
 pub(crate) mod clock;
 pub(crate) mod context;
+pub(crate) mod counts;
 pub(crate) mod durations;
 pub(crate) mod error_text;
 pub(crate) mod expansion;

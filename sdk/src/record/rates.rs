@@ -70,7 +70,7 @@ mod tests {
         block.read_stage(stage.stage, &mut stages);
         assert_eq!(queries.timed + queries.untimed, QUERIES);
         assert_eq!((stages.timed, stages.untimed), (2 * queries.timed, 2 * queries.untimed));
-        let weight: u64 = queries.cells.iter().sum();
+        let weight: u64 = queries.cells.sum();
         assert_eq!(weight, queries.timed << K);
         // Five standard deviations of the estimate: that of a sum of QUERIES draws of chance 1 in 2^K.
         let deviation = (QUERIES as f64 * f64::from(1_u32 << K)).sqrt();

@@ -308,17 +308,29 @@ fn busy(interner: &Interner, count: usize, blocks: &[&Block]) -> [Vec<bool>; KIN
 /// Sums up. Counters wrap, as they do in the blocks.
 fn add(sum: &mut LabelFigures, more: &LabelFigures) {
     sum.max_ns = sum.max_ns.max(more.max_ns);
+    sum.cells.add(&more.cells);
     each(sum, more, u64::wrapping_add);
 }
 
 /// What came after an earlier state. The longest stays that of all time.
 fn subtract(sum: &mut LabelFigures, earlier: &LabelFigures) {
+    sum.cells = sum.cells.since(&earlier.cells, u64::wrapping_sub);
     each(sum, earlier, u64::wrapping_sub);
 }
 
 fn each(sum: &mut LabelFigures, other: &LabelFigures, op: impl Fn(u64, u64) -> u64) {
-    let LabelFigures { calls, errors, self_ns, nested_ns, max_ns: _, allocated, timed, stages, rows, cells } =
-        other;
+    let LabelFigures {
+        calls,
+        errors,
+        self_ns,
+        nested_ns,
+        max_ns: _,
+        allocated,
+        timed,
+        stages,
+        rows,
+        cells: _,
+    } = other;
     for (sum, other) in [
         (&mut sum.calls, calls),
         (&mut sum.errors, errors),
@@ -329,10 +341,6 @@ fn each(sum: &mut LabelFigures, other: &LabelFigures, op: impl Fn(u64, u64) -> u
         (&mut sum.stages, stages),
         (&mut sum.rows, rows),
     ] {
-        *sum = op(*sum, *other);
-    }
-    sum.cells.resize(sum.cells.len().max(cells.len()), 0);
-    for (sum, other) in sum.cells.iter_mut().zip(cells) {
         *sum = op(*sum, *other);
     }
 }

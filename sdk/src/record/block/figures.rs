@@ -2,7 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::record::counts::Counts;
+
 use super::{Block, COARSE, Cell64, FINE, LabelCells, MAX_STAGES, SETS_PER_CHUNK};
+
+/// So many stages or label sets before it reads one, a reader has its counts brought.
+const AHEAD: usize = 2;
 
 /// Figures of one stage, of one thread or summed over threads.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +25,8 @@ pub(crate) struct StageFigures {
     pub(crate) polls: u64,
     pub(crate) awaiting_ns: u64,
     pub(crate) cancelled: u64,
-    /// Weighted counts on the fine scale, or none at all.
-    pub(crate) cells: Vec<u64>,
+    /// Weighted counts on the fine scale.
+    pub(crate) cells: Counts,
 }
 
 /// Figures of one label set, of one thread or summed over threads.
@@ -37,11 +42,29 @@ pub(crate) struct LabelFigures {
     pub(crate) timed: u64,
     pub(crate) stages: u64,
     pub(crate) rows: u64,
-    /// Weighted counts on the coarse scale, or none at all.
-    pub(crate) cells: Vec<u64>,
+    /// Weighted counts on the coarse scale.
+    pub(crate) cells: Counts,
+}
+
+/// How many queries a label set had, how many of them were timed, and how many stages these went through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LabelCounts {
+    pub(crate) queries: u64,
+    pub(crate) timed: u64,
+    pub(crate) stages: u64,
 }
 
 impl Block {
+    /// Adds this thread's figures of the stages from the first on. Any thread.
+    pub(crate) fn read_stages(&self, sums: &mut [StageFigures]) {
+        for (index, sum) in sums.iter_mut().enumerate() {
+            // The cells come one after the other, which the processor foresees; their counts lie anywhere.
+            let cells = &self.stages[(index + 1 + AHEAD) % MAX_STAGES];
+            cells.durations.prefetch(&self.lines);
+            self.read_stage(index as u32 + 1, sum);
+        }
+    }
+
     /// Adds this thread's figures of a stage to `sum`. Any thread.
     pub(crate) fn read_stage(&self, stage: u32, sum: &mut StageFigures) {
         let cells = &self.stages[stage as usize % MAX_STAGES];
@@ -86,9 +109,21 @@ impl Block {
             .flatten()
     }
 
+    /// The figures of all label sets that have any, in their order.
+    fn label_chunks_all(&self) -> impl Iterator<Item = &LabelCells> {
+        let chunks = self.label_chunks.iter().filter_map(|chunk| {
+            self.label_cells.get(usize::from(chunk.load(Ordering::Relaxed)).wrapping_sub(1))
+        });
+        chunks.flatten()
+    }
+
     /// Adds this thread's figures of the label sets below `sums.len()`. Any thread.
     pub(crate) fn read_labels(&self, sums: &mut [LabelFigures]) {
+        let mut ahead = self.label_chunks_all().skip(AHEAD);
         for (sum, (cells, nested)) in self.label_chunks(sums) {
+            if let Some(cells) = ahead.next() {
+                cells.durations.prefetch(&self.lines);
+            }
             let timed = cells.durations.timed();
             cells.durations.read(COARSE, &self.lines, &mut sum.cells);
             sum.timed = sum.timed.wrapping_add(timed);
@@ -105,6 +140,20 @@ impl Block {
                 *sum = sum.wrapping_add(cell.get());
             }
         }
+    }
+
+    /// Adds this thread's counts of the label sets below `sums.len()`, which costs less than all figures. Any thread.
+    pub(crate) fn count_labels(&self, sums: &mut [LabelCounts]) {
+        for (sum, (cells, _)) in self.label_chunks(sums) {
+            sum.queries = sum.queries.wrapping_add(cells.calls.get());
+            sum.timed = sum.timed.wrapping_add(cells.durations.timed());
+            sum.stages = sum.stages.wrapping_add(cells.stages.get());
+        }
+    }
+
+    /// Async queries that began on this thread less those that ended on it. Any thread.
+    pub(crate) fn all_live(&self) -> u64 {
+        self.live.get()
     }
 
     /// Adds this thread's part of the async queries under way, by label set. Any thread.
