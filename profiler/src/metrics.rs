@@ -84,9 +84,15 @@ pub fn write_metrics(mut out: impl Write) -> io::Result<()> {
             "Memory that sampling uses.",
             crate::cpu::bytes() as u64,
         ),
+        text::counter(
+            "stagelight_threads_cpu_seconds_total",
+            "CPU time of Stagelight's own threads: the collector's, exporters included, those that sample and drain, and those \
+             that answer the control API.",
+            &[(&[], overhead.threads.as_secs_f64())],
+        ),
         text::gauge(
             "stagelight_overhead_ratio",
-            "Estimated share of recording and sampling in the process's CPU time.",
+            "Estimated share of recording, sampling and Stagelight's own threads in the process's CPU time.",
             overhead.percent / 100.0,
         ),
     ];

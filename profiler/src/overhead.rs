@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use stagelight::__private::own_threads_cpu;
+
 use crate::clock;
 
 /// The estimated share of Stagelight in what the process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Overhead {
-    /// Percent of the process's CPU time since it started that went into recording, CPU and heap sampling.
+    /// Percent of the process's CPU time since it started that went into recording, CPU and heap sampling and Stagelight's
+    /// own threads.
     pub percent: f64,
     /// Bytes of memory in recorded figures, interned labels and sampling buffers.
     pub bytes: usize,
@@ -17,6 +20,10 @@ pub struct Overhead {
     pub sampling: Duration,
     /// Time spent taking the stacks of sampled allocations.
     pub heap_sampling: Duration,
+    /// CPU time of Stagelight's own threads, by their clocks: of the collector's, with the observers and exporters that run
+    /// on it, of those that sample and drain, and of those that answer the control API, with all that profiles take to
+    /// be named and written there. What a thread of yours uses to take a snapshot or to finish a profile is not in it.
+    pub threads: Duration,
 }
 
 /// What the timer's interrupt and the signal's delivery cost the sampled thread before and after the handler: about
@@ -33,13 +40,15 @@ pub fn overhead() -> Overhead {
     let interrupts = INTERRUPT.saturating_mul(u32::try_from(samples).unwrap_or(u32::MAX));
     let sampling = totals.handler + interrupts;
     let heap_sampling = crate::heap::sampling_time();
-    let spent = (recording.recording + sampling + heap_sampling).as_secs_f64();
+    let threads = own_threads_cpu();
+    let spent = (recording.recording + sampling + heap_sampling + threads).as_secs_f64();
     Overhead {
         percent: 100.0 * spent / process_cpu_time().as_secs_f64().max(f64::MIN_POSITIVE),
         bytes: recording.bytes + crate::cpu::bytes() + crate::heap::bytes(),
         recording: recording.recording,
         sampling,
         heap_sampling,
+        threads,
     }
 }
 

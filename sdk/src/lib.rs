@@ -178,6 +178,7 @@ macro_rules! event {
 /// For the macros' output and for `stagelight-profiler`. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::collect::own_threads::{count_own_thread, own_threads_cpu};
     pub use crate::lock::private as lock;
     pub use crate::record::expansion::{capture, never_reached, not_empty, once};
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use stagelight::__private::count_own_thread;
 use tokio::sync::oneshot;
 
 use super::bind::{self, Address};
@@ -58,6 +59,7 @@ impl ControlBuilder {
         let thread = std::thread::Builder::new()
             .name("stagelight-http".into())
             .spawn(move || {
+                count_own_thread();
                 if let Err(error) = run(listeners, &guard, stopped) {
                     eprintln!("stagelight: the control API ended: {error}");
                 }
@@ -106,6 +108,7 @@ fn run(listeners: Vec<TcpListener>, guard: &Arc<Guard>, stopped: oneshot::Receiv
         .enable_all()
         .thread_name("stagelight-http")
         .max_blocking_threads(work::THREADS)
+        .on_thread_start(count_own_thread)
         .build()?;
     runtime.block_on(async {
         let clients = Arc::new(Clients::new(Limits::default()));

@@ -75,6 +75,7 @@ pub(super) fn status((): ()) -> Json<Value> {
             "recording_ns": overhead.recording.as_nanos() as u64,
             "sampling_ns": overhead.sampling.as_nanos() as u64,
             "heap_sampling_ns": overhead.heap_sampling.as_nanos() as u64,
+            "threads_ns": overhead.threads.as_nanos() as u64,
         },
     }))
 }

@@ -88,6 +88,7 @@ impl ContinuousBuilder {
         let thread = std::thread::Builder::new()
             .name("stagelight-past".into())
             .spawn(move || {
+                stagelight::__private::count_own_thread();
                 let _open = open;
                 sampler.run(first);
             })

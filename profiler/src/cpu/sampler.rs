@@ -48,7 +48,10 @@ impl Sampler {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("stagelight-ask".into())
-            .spawn(move || watch.run(&stopped))
+            .spawn(move || {
+                stagelight::__private::count_own_thread();
+                watch.run(&stopped);
+            })
             .map_err(|error| Error::Io("no thread to sample from".into(), error))?;
         Ok(Self { stop: Some(stop), thread: Some(thread), missed })
     }

@@ -122,7 +122,10 @@ impl Session {
         let (asks, asked) = mpsc::channel();
         let drain = std::thread::Builder::new()
             .name("stagelight-cpu".into())
-            .spawn(move || drain::run(rung, what, &asked))
+            .spawn(move || {
+                stagelight::__private::count_own_thread();
+                drain::run(rung, what, &asked)
+            })
             .map_err(|error| Error::Io("no thread to drain the samples".into(), error))?;
         Ok(Self {
             what,

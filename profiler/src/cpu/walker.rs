@@ -47,7 +47,10 @@ impl Walker {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("stagelight-wall".into())
-            .spawn(move || walk(1_000_000_000 / u64::from(hz), &stopped))
+            .spawn(move || {
+                stagelight::__private::count_own_thread();
+                walk(1_000_000_000 / u64::from(hz), &stopped);
+            })
             .map_err(|error| Error::Io("no thread to visit the others".into(), error))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }

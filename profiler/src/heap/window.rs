@@ -88,6 +88,7 @@ impl Window {
         let drain = std::thread::Builder::new()
             .name("stagelight-heap".into())
             .spawn(move || {
+                stagelight::__private::count_own_thread();
                 let _turn = turn;
                 // What counting itself allocates is nobody's.
                 tier.leave_out_this_thread();

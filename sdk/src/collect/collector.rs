@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 use super::active;
 use super::governor::Governor;
+use super::own_threads;
 use super::punctuality::Punctuality;
 use super::snapshot::snapshot;
 use super::traces::{self, TraceSettings};
@@ -110,9 +111,10 @@ impl CollectorBuilder {
         if let Some(traces) = self.traces {
             traces::start(traces, self.error_texts);
         }
-        let thread = std::thread::Builder::new()
-            .name("stagelight-collector".into())
-            .spawn(move || run(&signal, self))?;
+        let thread = std::thread::Builder::new().name("stagelight-collector".into()).spawn(move || {
+            own_threads::count_own_thread();
+            run(&signal, self);
+        })?;
         Ok(Collector { stop, thread: Some(thread) })
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod hdr;
 pub(crate) mod histogram;
 pub(crate) mod label_fallback;
 pub(crate) mod overhead;
+pub(crate) mod own_threads;
 #[cfg(feature = "prometheus")]
 pub(crate) mod process;
 pub(crate) mod punctuality;
