@@ -19,7 +19,7 @@ pub(super) fn assemble(block: &Block, now: (SystemTime, u64), head: &Record, rec
     };
     let depth_of = |record: &Record| (record[0] >> DEPTH_SHIFT) as u8;
     let root_id = head[3];
-    let (mut spans, mut depths): (Vec<Span>, Vec<u8>) = (Vec::new(), Vec::new());
+    let (mut spans, mut depths) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
     // What was noted at a depth belongs to the span at that depth that ends next.
     let mut attributes: Vec<(u8, (&'static str, Value))> = Vec::new();
     let mut events: Vec<(u8, Event)> = Vec::new();

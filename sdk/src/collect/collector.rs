@@ -9,10 +9,9 @@ use super::active;
 use super::governor::Governor;
 use super::own_threads;
 use super::punctuality::Punctuality;
-use super::snapshot::snapshot;
+use super::snapshot::{snapshot, statements};
 use super::traces::{self, TraceSettings};
 use super::window::Window;
-use crate::record::{registry, turnover};
 
 type Observer = Box<dyn FnMut(&Window) + Send>;
 
@@ -188,16 +187,12 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         if let Some(governor) = &mut governor {
             governor.look();
         }
-        let mut window = match &start {
-            Some(start) => Some(Window::between(start, snapshot())),
-            // Labels change hands at each look all the same.
-            None => {
-                turnover::read(&registry::blocks());
-                None
-            }
-        };
+        let mut window = start.as_ref().map(|start| Window::between(start, snapshot()));
+        // Labels change hands at each look, whoever observes.
+        let unobserved = if window.is_none() { statements() } else { Vec::new() };
         if let Some(settings) = settings.traces {
-            traces::set_thresholds(settings);
+            let statements = window.as_ref().map_or(&unobserved, |window| &window.end.statements);
+            traces::set_thresholds(settings, statements);
             let fresh = traces::take_fresh();
             if let Some(window) = &mut window {
                 window.traces = fresh;

@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 use super::label_fallback::{self, LabelFallback};
 use super::trace_losses;
 use crate::metrics::{self, MetricFamily};
-use crate::record::block::{Block, LabelCounts, LabelFigures, StageFigures};
+use crate::record::block::{Block, LabelCounts, StageFigures};
 use crate::record::clock::Clock;
 use crate::record::counts::Counts;
 use crate::record::labels::LabelKind;
@@ -137,7 +137,7 @@ pub struct RecorderStats {
 pub fn snapshot() -> Snapshot {
     let blocks = registry::blocks();
     let reading = turnover::read(&blocks);
-    let [statements, tenants, users, databases] = labels(&reading);
+    let [statements, tenants, users, databases] = LabelKind::ALL.map(|kind| labels(&reading, kind));
     Snapshot {
         taken_at: SystemTime::now(),
         stages: stages(&blocks),
@@ -187,6 +187,11 @@ impl LabelStats {
     pub fn mean_ns(&self) -> u64 {
         self.total_ns / self.calls.max(1)
     }
+}
+
+/// The queries by statement alone. Labels change hands as they do at any look.
+pub(crate) fn statements() -> Vec<LabelStats> {
+    labels(&turnover::read(&registry::blocks()), LabelKind::Statement)
 }
 
 impl LabelStats {
@@ -241,15 +246,6 @@ fn stats(stage: &stage::Stage, sum: StageFigures) -> StageStats {
     }
 }
 
-/// The figures of each label set.
-pub(crate) fn label_sets() -> Vec<LabelFigures> {
-    let mut sums = vec![LabelFigures::default(); interner::count()];
-    for block in registry::blocks() {
-        block.read_labels(&mut sums);
-    }
-    sums
-}
-
 /// The counts of each label set, which cost less than its figures.
 pub(crate) fn label_counts() -> Vec<LabelCounts> {
     let mut sums = vec![LabelCounts::default(); interner::count()];
@@ -280,44 +276,42 @@ pub(crate) fn stage_calls() -> u64 {
     registry::blocks().iter().map(|block| block.stage_calls(stages)).sum()
 }
 
-fn labels(reading: &Reading) -> [Vec<LabelStats>; LabelKind::ALL.len()] {
-    LabelKind::ALL.map(|kind| {
-        let mut merged: Vec<LabelStats> = Vec::new();
-        // Values live for ever, and as a rule one text in one place: to compare addresses is enough here.
-        let mut places: HashMap<(*const u8, usize), usize> = HashMap::new();
-        for (set, sum) in reading.sets.iter().filter(|(_, sum)| sum.calls > 0) {
-            let value = set.get(kind);
-            let place = *places.entry((value.as_ptr(), value.len())).or_insert_with(|| {
-                merged.push(LabelStats {
-                    value: value.to_owned(),
-                    losses: reading.losses(kind as usize, value),
-                    histogram: Histogram::new(COARSE, Counts::default(), 0, 0, 0),
-                    ..Default::default()
-                });
-                merged.len() - 1
+fn labels(reading: &Reading, kind: LabelKind) -> Vec<LabelStats> {
+    let mut merged: Vec<LabelStats> = Vec::new();
+    // Values live for ever, and as a rule one text in one place: to compare addresses is enough here.
+    let mut places: HashMap<(*const u8, usize), usize> = HashMap::new();
+    for (set, sum) in reading.sets.iter().filter(|(_, sum)| sum.calls > 0) {
+        let value = set.get(kind);
+        let place = *places.entry((value.as_ptr(), value.len())).or_insert_with(|| {
+            merged.push(LabelStats {
+                value: value.to_owned(),
+                losses: reading.losses(kind as usize, value),
+                histogram: Histogram::new(COARSE, Counts::default(), 0, 0, 0),
+                ..Default::default()
             });
-            let stats = &mut merged[place];
-            stats.calls += sum.calls;
-            stats.timed += sum.timed;
-            stats.errors += sum.errors;
-            stats.self_ns += sum.self_ns;
-            stats.total_ns += sum.self_ns + sum.nested_ns;
-            stats.max_ns = stats.max_ns.max(sum.max_ns);
-            stats.alloc_bytes += sum.allocated;
-            stats.stages += sum.stages;
-            stats.rows += sum.rows;
-            stats.histogram.add(&sum.cells, sum.calls, sum.timed, sum.max_ns);
-        }
-        merged.sort_by(|one, other| one.value.cmp(&other.value));
-        merged.dedup_by(|again, first| {
-            let same = again.value == first.value;
-            if same {
-                first.add(again);
-            }
-            same
+            merged.len() - 1
         });
-        merged
-    })
+        let stats = &mut merged[place];
+        stats.calls += sum.calls;
+        stats.timed += sum.timed;
+        stats.errors += sum.errors;
+        stats.self_ns += sum.self_ns;
+        stats.total_ns += sum.self_ns + sum.nested_ns;
+        stats.max_ns = stats.max_ns.max(sum.max_ns);
+        stats.alloc_bytes += sum.allocated;
+        stats.stages += sum.stages;
+        stats.rows += sum.rows;
+        stats.histogram.add(&sum.cells, sum.calls, sum.timed, sum.max_ns);
+    }
+    merged.sort_by(|one, other| one.value.cmp(&other.value));
+    merged.dedup_by(|again, first| {
+        let same = again.value == first.value;
+        if same {
+            first.add(again);
+        }
+        same
+    });
+    merged
 }
 
 fn recorder(blocks: &[&Block]) -> RecorderStats {

@@ -4,7 +4,7 @@
 //! the quickest, of all others the oldest. So no statement, however hot, drives out those of others, and what was chosen
 //! drives out nothing that was slow or failed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -64,13 +64,9 @@ impl Shelves {
         if kind == SLOW && shelf.traces.len() > SLOWEST {
             of_kind.bytes -= shelf.drop_slow();
         }
-        while of_kind.bytes > of_kind.most {
-            let Some((_, fullest)) = of_kind.shelves.iter_mut().max_by_key(|(_, shelf)| shelf.bytes) else {
-                break;
-            };
-            of_kind.bytes -= if kind == SLOW { fullest.drop_slow() } else { fullest.drop_at(0) };
+        if of_kind.bytes > of_kind.most {
+            of_kind.make_room(|shelf| if kind == SLOW { shelf.drop_slow() } else { shelf.drop_at(0) });
         }
-        of_kind.shelves.retain(|_, shelf| !shelf.traces.is_empty());
     }
 
     /// Nanoseconds beyond which a statement's slow traces are worth more than the quickest that it keeps. 0 while there is
@@ -96,6 +92,26 @@ impl Shelves {
 
     pub(crate) fn clear(&mut self) {
         *self = Self::new();
+    }
+}
+
+impl Kind {
+    /// Drops traces of the statements that have most, and some more than need be: to look through all statements for each
+    /// trace that comes would cost more than all else that is done for it.
+    fn make_room(&mut self, drop: impl Fn(&mut Shelf) -> usize) {
+        let enough = self.most - self.most / 8;
+        let mut shelves: BinaryHeap<_> = self.shelves.iter().map(|(of, shelf)| (shelf.bytes, *of)).collect();
+        while self.bytes > enough
+            && let Some((_, fullest)) = shelves.pop()
+        {
+            let Some(shelf) = self.shelves.get_mut(fullest) else { continue };
+            self.bytes -= drop(shelf);
+            if shelf.traces.is_empty() {
+                self.shelves.remove(fullest);
+            } else {
+                shelves.push((shelf.bytes, fullest));
+            }
+        }
     }
 }
 

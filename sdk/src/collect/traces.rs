@@ -5,17 +5,15 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::assemble::assemble;
-use super::histogram::Histogram;
-use super::snapshot::label_sets;
+use super::snapshot::LabelStats;
 use super::trace::Trace;
 use super::trace_filter::TraceFilter;
 use super::trace_losses::{self, Loss};
 use super::trace_shelves::Shelves;
 use crate::record::error_text;
 use crate::record::labels::{LabelKind, label_set};
-use crate::record::octaves::COARSE;
-use crate::record::registry;
 use crate::record::spans::{self, NUMBER_SHIFT, Record, TRACE};
+use crate::record::{interner, registry};
 
 /// Which queries are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,10 +82,11 @@ pub(crate) fn stop() {
 /// Takes what the threads have published. Often enough that their rings don't fill.
 pub(crate) fn gather() {
     let mut traces = lock();
+    let mut pending: Vec<Record> = Vec::new();
     for block in registry::blocks() {
         // Two clocks at one moment, to tell when things were.
         let now = (SystemTime::now(), block.ticks());
-        let mut pending: Vec<Record> = Vec::new();
+        pending.clear();
         block.spans.drain(|record| {
             if record[0] & 0xff != TRACE {
                 pending.push(record);
@@ -131,33 +130,30 @@ pub(crate) fn take_fresh() -> Vec<Arc<Trace>> {
     lock().take_fresh()
 }
 
-/// Sets from when on a query is slow, by the distribution of each statement.
-pub(crate) fn set_thresholds(settings: TraceSettings) {
+/// Sets from when on a query is slow, by the distribution of each statement so far.
+pub(crate) fn set_thresholds(settings: TraceSettings, statements: &[LabelStats]) {
     /// Queries that must have been timed before their distribution is one.
     const ENOUGH: u64 = 200;
-    let sets = label_sets();
-    let statement = |set: usize| label_set(set as u32).get(LabelKind::Statement);
-    let mut statements: HashMap<&str, Histogram> = HashMap::new();
-    for (set, figures) in sets.iter().enumerate().filter(|(_, figures)| figures.calls > 0) {
-        let all =
-            statements.entry(statement(set)).or_insert_with(|| Histogram::new(COARSE, Vec::new(), 0, 0, 0));
-        all.add(&figures.cells, figures.calls, figures.timed, figures.max_ns);
-    }
-    let least_slow = |statement: &str| lock().shelves.least_slow(statement);
+    let traces = lock();
+    let threshold = |statement: &LabelStats| match settings.slow {
+        Some(slow) => u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX),
+        None if statement.timed < ENOUGH => u64::MAX,
+        None => {
+            let most = statement.histogram.quantile(0.99);
+            // By the upper end of the cell, so that what lies in the same cell as the quantile is not slow.
+            most.saturating_add(most / 8)
+        }
+    };
     let slow: HashMap<&str, u64> = statements
-        .into_iter()
-        .map(|(statement, all)| {
-            let ns = match settings.slow {
-                Some(slow) => u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX),
-                None if all.timed() < ENOUGH => u64::MAX,
-                // By the upper end of the cell, so that what lies in the same cell as the quantile is not slow.
-                None => all.quantile(0.99).saturating_add(all.quantile(0.99) / 8),
-            };
-            (statement, ns.max(least_slow(statement)))
+        .iter()
+        .map(|statement| {
+            let value = statement.value.as_str();
+            (value, threshold(statement).max(traces.shelves.least_slow(value)))
         })
         .collect();
-    for set in 0..sets.len() {
-        if let Some(&ns) = slow.get(statement(set)) {
+    drop(traces);
+    for set in 0..interner::count() {
+        if let Some(&ns) = slow.get(label_set(set as u32).get(LabelKind::Statement)) {
             spans::set_slow(set, ns);
         }
     }
