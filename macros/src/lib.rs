@@ -33,6 +33,23 @@ use args::{BlockArgs, QueryArgs, StageArgs};
 /// stage while it is polled; its figures tell busy from awaiting time. An `impl Future` that must be more than
 /// a future (`+ Clone`) stays as it is, and its making is timed.
 ///
+/// A function that returns an iterator is a stage while that is made and whenever an item is pulled out of it;
+/// what the consumer does with items in between is not its own. All of it is one call, which is recorded when the
+/// iterator is dropped, and counts as an error if an item is an `Err`. So it is with `impl Iterator`,
+/// `impl DoubleEndedIterator` and `impl ExactSizeIterator`, with `Box<dyn Iterator>` and its like, with a `Result` or an
+/// `Option` of one and, by the sdk's feature `stream`, with `impl Stream`, a pinned box of one and `BoxStream`:
+///
+/// ```ignore
+/// #[stage]
+/// fn rows(table: &Table) -> impl Iterator<Item = Result<Row, Error>> + '_ {
+///     table.pages().flat_map(|page| page.rows())
+/// }
+/// ```
+///
+/// Each item costs the two clock reads of a call. What must be more than the standard library's iterators and the
+/// auto traits, `Clone` and `Debug` are (`+ MyTrait`), what is behind an alias, and what an `async fn` gives stays as it is, and its
+/// making is timed. A clone of an iterator is a call of its own.
+///
 /// Refused with an error: `const fn`, and functions without a body.
 ///
 /// # Your function, unchanged

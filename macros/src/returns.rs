@@ -52,6 +52,24 @@ pub(crate) enum Kind {
     ReturnsFuture(Output),
     /// A function that returns a boxed future.
     ReturnsBox(Output),
+    /// A function that returns an iterator or a stream.
+    ReturnsPulled(Pulled),
+}
+
+/// An iterator or a stream that a function returns.
+pub(crate) struct Pulled {
+    pub(crate) stream: bool,
+    /// The function of `Box` that makes one, if it is boxed.
+    pub(crate) boxed: Option<&'static str>,
+    pub(crate) within: Within,
+    pub(crate) item: Output,
+}
+
+/// What an iterator is returned in.
+pub(crate) enum Within {
+    Itself,
+    Option,
+    Result,
 }
 
 impl Kind {
@@ -65,6 +83,9 @@ impl Kind {
             );
         }
         let ReturnType::Type(_, ty) = &sig.output else { return Kind::Sync };
+        if let Some(pulled) = pulled(ty) {
+            return Kind::ReturnsPulled(pulled);
+        }
         match &**ty {
             Type::ImplTrait(ty) if is_kept_by_a_wrapper(&ty.bounds) => match future_output(&ty.bounds) {
                 Some(output) => Kind::ReturnsFuture(Output::of(output)),
@@ -78,18 +99,95 @@ impl Kind {
 
 /// Whether a future within one of ours is all that the bounds ask for. One that must be more, `Clone` or a
 /// trait of the user's, stays as it is, and its making is timed.
-fn is_kept_by_a_wrapper(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
-    const KEPT: [&str; 4] = ["Future", "Send", "Sync", "Unpin"];
+fn is_kept_by_a_wrapper(bounds: &Bounds) -> bool {
+    are_among(bounds, &["Future", "Send", "Sync", "Unpin"])
+}
+
+type Bounds = Punctuated<TypeParamBound, Token![+]>;
+
+/// Whether all traits among the bounds have one of these names.
+fn are_among(bounds: &Bounds, names: &[&str]) -> bool {
     bounds.iter().all(|bound| match bound {
         TypeParamBound::Trait(bound) => {
-            bound.path.segments.last().is_some_and(|last| KEPT.iter().any(|kept| last.ident == kept))
+            bound.path.segments.last().is_some_and(|last| names.iter().any(|name| last.ident == name))
         }
         _ => true,
     })
 }
 
+/// The iterator or stream that a type is, or that a `Result` or an `Option` of it has.
+fn pulled(ty: &Type) -> Option<Pulled> {
+    if let Some(pulled) = itself_pulled(ty) {
+        return Some(pulled);
+    }
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
+    let within = match last.ident.to_string().as_str() {
+        "Result" => Within::Result,
+        "Option" => Within::Option,
+        _ => return None,
+    };
+    itself_pulled(only_type(last)?).map(|pulled| Pulled { within, ..pulled })
+}
+
+fn itself_pulled(ty: &Type) -> Option<Pulled> {
+    const ITERATORS: [&str; 4] = ["Iterator", "DoubleEndedIterator", "ExactSizeIterator", "FusedIterator"];
+    const STREAMS: [&str; 2] = ["Stream", "FusedStream"];
+    /// What our iterators and streams are as well where what they hold is it.
+    const KEPT: [&str; 5] = ["Send", "Sync", "Unpin", "UnwindSafe", "RefUnwindSafe"];
+    let of = |bounds: &Bounds, boxed| {
+        let named = |kind: &[&str], more: &[&str]| {
+            are_among(bounds, &[kind, &KEPT, more].concat()).then(|| item(bounds, kind)).flatten()
+        };
+        let pulled = |stream, item| Pulled { stream, boxed, within: Within::Itself, item: Output::of(item) };
+        if let Some(item) = named(&ITERATORS, &["Clone", "Debug"]).filter(|_| boxed != Some("pin")) {
+            return Some(pulled(false, item));
+        }
+        let stream = cfg!(feature = "stream").then(|| named(&STREAMS, &[])).flatten();
+        stream.filter(|_| boxed != Some("new")).map(|item| pulled(true, item))
+    };
+    match ty {
+        Type::ImplTrait(ty) => of(&ty.bounds, None),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            if cfg!(feature = "stream") && (last.ident == "BoxStream" || last.ident == "LocalBoxStream") {
+                // What its parameters are is known to who defined it.
+                let (boxed, within, item) = (Some("pin"), Within::Itself, Output::Inferred);
+                return Some(Pulled { stream: true, boxed, within, item });
+            }
+            let (boxed, last) = match only_type(last) {
+                Some(Type::Path(pinned)) if last.ident == "Pin" => ("pin", pinned.path.segments.last()?),
+                _ => ("new", last),
+            };
+            match only_type(last).filter(|_| last.ident == "Box")? {
+                Type::TraitObject(object) => of(&object.bounds, Some(boxed)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The `Item` of the trait of one of these names among some bounds. `Some(None)` if there is such a trait of which it
+/// isn't said in full. A trait that has anything else is another one of that name.
+fn item(bounds: &Bounds, names: &[&str]) -> Option<Option<Type>> {
+    bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let last = bound.path.segments.last()?;
+        if !names.iter().any(|name| last.ident == name) {
+            return None;
+        }
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+        match arguments.args.iter().collect::<Vec<_>>()[..] {
+            [GenericArgument::AssocType(assoc)] if assoc.ident == "Item" => Some(Some(assoc.ty.clone())),
+            [GenericArgument::Constraint(bound)] if bound.ident == "Item" => Some(None),
+            _ => None,
+        }
+    })
+}
+
 /// The `Output` of the `Future` among some bounds. `Some(None)` if there is a future of which it isn't said.
-fn future_output(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<Option<Type>> {
+fn future_output(bounds: &Bounds) -> Option<Option<Type>> {
     bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };
         let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;

@@ -59,6 +59,8 @@
 //! - **Async.** The attributes go on `async fn` and on functions that return an `impl Future` or a boxed one. A stage is on the
 //!   thread while it is polled; busy time, awaiting time, polls and cancellations are figures of their own. [`QueryContext`]
 //!   carries a query, and the stages around the work, to other tasks and threads.
+//! - **Iterators.** On functions that return an `impl Iterator` or a boxed one, or by the feature `stream` a `Stream`, a stage is
+//!   on the thread while items are pulled, and all of them are one call.
 //! - **Sampling.** Every call is counted; whether a query's stages are timed is decided at its root. A [`collector`] runs a
 //!   [`governor`](fn@governor) that keeps recording under 3 % of the process's CPU time, and [`set_mode`] switches stages by
 //!   pattern: span, time, count, off. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
@@ -185,6 +187,9 @@ pub mod __private {
     pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
     pub use crate::record::labels::{ConstLabels, label_set};
     pub use crate::record::outcome::{Exit, MayFail, NeverFails, Outcome};
+    #[cfg(feature = "stream")]
+    pub use crate::record::pulled::RecordedStream;
+    pub use crate::record::pulled::{Making, RecordedIterator, Recording, make_in_query, make_in_stage};
     pub use crate::record::registry::{activities, set_allocation_counter, set_thread_observer};
     pub use crate::record::spans::event;
     pub use crate::record::stage::{MAX_STAGES, Stage, stage_by_id, stage_code};

@@ -17,7 +17,7 @@ pub(super) fn body(
 ) -> TokenStream {
     let (labels, labelled) = wrapping.labels_first();
     let wrapping = labelled.borrowed();
-    if let Some((statements, call)) = ends_in_a_box(body) {
+    if let Some((statements, call)) = ends_in_a_box(body, "pin") {
         let mut call = call.clone();
         let inner = &call.args[0];
         call.args[0] = Expr::Verbatim(wrapping.future(&quote!(#inner), output));
@@ -38,11 +38,12 @@ pub(super) fn body(
     }
 }
 
-/// The body's last expression, if that is a `Box::pin(…)` and nothing leaves the body before it.
-fn ends_in_a_box(body: &Block) -> Option<(&[Stmt], &ExprCall)> {
+/// The body's last expression, if that is a `Box::pin(…)`, or what `maker` says instead of `pin`, and nothing leaves the body
+/// before it.
+pub(super) fn ends_in_a_box<'a>(body: &'a Block, maker: &str) -> Option<(&'a [Stmt], &'a ExprCall)> {
     let [statements @ .., Stmt::Expr(Expr::Call(call), None)] = body.stmts.as_slice() else { return None };
     let Expr::Path(path) = &*call.func else { return None };
     let names = path.path.segments.iter().rev().map(|segment| segment.ident.to_string()).take(2);
-    (names.eq(["pin", "Box"]) && call.args.len() == 1 && !early_exits::are_possible(body))
+    (names.eq([maker, "Box"]) && call.args.len() == 1 && !early_exits::are_possible(body))
         .then_some((statements, call))
 }

@@ -14,6 +14,7 @@ mod captures;
 mod early_exits;
 mod evaluated;
 mod inlining;
+mod pulled;
 mod sync;
 mod unrecorded;
 
@@ -50,7 +51,8 @@ struct Wrapping<'a> {
 }
 
 /// Replaces a function's body: by itself within a guard or, if the function gives a future, within a
-/// future of ours. Without the feature `enabled` the body stays, and what the attribute refers to is used.
+/// future or an iterator of ours. Without the feature `enabled` the body stays, and what the attribute refers
+/// to is used.
 pub(crate) fn expand(
     attrs: &mut Vec<Attribute>,
     sig: &mut Signature,
@@ -73,6 +75,7 @@ pub(crate) fn expand(
             asynchronous::given(&wrapping, &future, &output)
         }
         Kind::ReturnsBox(output) => boxed::body(&wrapping, sig, body, &output),
+        Kind::ReturnsPulled(pulled) => pulled::body(&wrapping, sig, body, &pulled),
     };
     // Where the user's block is, for debuggers, but with the edition and the names of this crate.
     let span = Span::mixed_site().located_at(body.brace_token.span.join());

@@ -62,8 +62,9 @@ pub struct StageStats {
     pub errors: u64,
     /// Calls that a panic ended.
     pub panics: u64,
-    /// Time within the stage, its children's included, in nanoseconds. Of an async stage: from its first poll to its end. A
-    /// call within another call of the stage is part of that one and does not count again.
+    /// Time within the stage, its children's included, in nanoseconds. Of an async stage: from its first poll to its end; of
+    /// one that gives an iterator: while that was made and items were pulled out of it, or awaited. A call within another
+    /// call of the stage is part of that one and does not count again.
     pub total_ns: u64,
     /// What such inner calls of a recursive stage took, in nanoseconds: [`total_ns`](Self::total_ns) leaves it out, the
     /// histogram has it.
@@ -72,7 +73,7 @@ pub struct StageStats {
     pub self_ns: u64,
     /// Of an async stage, time between polls, in nanoseconds; without that of inner calls.
     pub awaiting_ns: u64,
-    /// Of an async stage, times that it was polled.
+    /// Of an async stage, times that it was polled; of one that gives an iterator, times that it was asked for an item.
     pub polls: u64,
     /// Of an async stage, calls that were dropped before they were done.
     pub cancelled: u64,

@@ -29,6 +29,7 @@ pub(crate) mod newcomers;
 pub(crate) mod observer;
 pub(crate) mod octaves;
 pub(crate) mod outcome;
+pub(crate) mod pulled;
 pub(crate) mod rates;
 pub(crate) mod registry;
 pub(crate) mod span_record;

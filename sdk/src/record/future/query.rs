@@ -14,7 +14,7 @@ use crate::record::stage::Stage;
 use crate::record::{rates, thread};
 
 /// What a query's future keeps beside what a stage's does.
-pub(crate) struct AsyncQuery {
+pub struct AsyncQuery {
     pub(crate) call: AsyncCall,
     pub(crate) set: u32,
     /// Of the queries nested in this one, over all polls.
@@ -126,15 +126,19 @@ impl QueryOnThread {
 }
 
 /// Takes part in a poll of a query, and ends it also when the poll unwinds.
-struct PollingQuery<'a> {
+pub struct PollingQuery<'a> {
     query: &'a mut AsyncQuery,
     on: QueryOnThread,
+    /// Whether the thread's ring has the query's spans meanwhile.
+    followed: bool,
 }
 
 impl Drop for PollingQuery<'_> {
     fn drop(&mut self) {
         self.query.add(&self.on.leave());
-        self.query.trace.suspend(self.on.stage.block);
+        if self.followed {
+            self.query.trace.suspend(self.on.stage.block);
+        }
     }
 }
 
@@ -142,6 +146,11 @@ impl AsyncQuery {
     pub(crate) fn new(stage: &'static Stage, set: u32) -> Self {
         let call = AsyncCall::new(stage);
         Self { call, set, nested: [0; 3], stages: 0, rows: 0, trace: Trace::default() }
+    }
+
+    /// Another query with the labels, which has not begun.
+    pub(crate) fn afresh(&self) -> Self {
+        Self::new(self.call.stage, self.set)
     }
 
     /// Puts the query on the thread for a poll. `None` if its stage is off or the thread can't record.
@@ -172,38 +181,61 @@ impl AsyncQuery {
         self.rows += polled.rows;
     }
 
-    fn poll(&mut self) -> Option<PollingQuery<'_>> {
+    pub(crate) fn poll(&mut self) -> Option<PollingQuery<'_>> {
         let first = self.call.is_new();
         let spans = self.call.stage.running().spans;
         let on = self.enter()?;
         let block = on.stage.block;
-        if !first {
+        // A query that is followed on the thread already keeps the thread's ring.
+        let free = block.spans.seed() == 0;
+        if !first && free {
             self.trace.resume(block);
-        } else if on.outer_labels == NO_LABELS && on.stage.timed && spans {
+        } else if first && on.outer_labels == NO_LABELS && on.stage.timed && spans {
             // The outermost query is the one that is followed.
             block.spans.begin_query(|| block.next_random());
             self.trace.seed = block.spans.seed();
         }
-        Some(PollingQuery { query: self, on })
+        let followed = free && self.trace.seed != 0;
+        Some(PollingQuery { query: self, on, followed })
     }
 
     /// Records the query, which ended at `end` ticks, or now.
     pub(crate) fn finish(&mut self, failed: bool, cancelled: bool, end: Option<u64>) {
-        let trace = std::mem::take(&mut self.trace);
+        self.close(failed || cancelled, failed, |call| call.finish(failed, cancelled, end));
+    }
+
+    /// Records a query that took no longer than what was pulled from it, as [`AsyncCall::finish_pulled`] does.
+    pub(crate) fn finish_pulled(&mut self, failed: bool, cancelled: bool, produced_ns: u64) {
+        self.close(failed || cancelled, failed, |call| call.finish_pulled(failed, cancelled, produced_ns));
+    }
+
+    /// Records the query, whose call is recorded by `finish`. `keep` says that its trace is one of a failure.
+    fn close(
+        &mut self,
+        keep: bool,
+        failed: bool,
+        finish: impl FnOnce(&mut AsyncCall) -> Option<(&'static Block, u64, Option<Timing>)>,
+    ) {
+        let mut trace = std::mem::take(&mut self.trace);
         if let Some(block) = thread::present() {
+            if trace.seed != 0 && block.spans.seed() != 0 {
+                // Another query is followed on the thread: this one's trace gives way, and its span is one of the other's.
+                block.spans.refused.traces.add(1);
+                trace.seed = 0;
+            }
             trace.resume(block);
             if trace.seed != 0 {
                 block.spans.take_back(&trace.kept);
             }
             block.spans.begin_own(self.set, trace.seed != 0);
         }
-        let finished = self.call.finish(failed, cancelled, end);
+        let finished = finish(&mut self.call);
         if let Some(block) = thread::present() {
             block.spans.end_own();
         }
         let Some((block, allocated, timing)) = finished else { return };
         if trace.seed != 0 {
-            block.spans.end_query(self.set, failed || cancelled, timing.map_or(0, |timing| timing.ns));
+            block.spans.end_query(self.set, keep, timing.map_or(0, |timing| timing.ns));
         }
         let [nested_ns, nested_allocated, nested_entered] = self.nested;
         let own = timing.map(|t| Timing { own_ns: t.ns.saturating_sub(nested_ns), ..t });

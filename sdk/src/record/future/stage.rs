@@ -19,8 +19,8 @@ enum State {
     Done,
 }
 
-/// One call of an async stage, between and over its polls.
-pub(crate) struct AsyncCall {
+/// One call of an async stage, between and over its polls; of one that gives an iterator, between and over its items.
+pub struct AsyncCall {
     pub(super) stage: &'static Stage,
     /// When it was first polled, in ticks; 0 if the call is not timed.
     pub(super) start: u64,
@@ -103,7 +103,7 @@ impl OnThread {
 }
 
 /// Takes part in a poll, and ends it also when the poll unwinds.
-struct Polling<'a> {
+pub struct Polling<'a> {
     call: &'a mut AsyncCall,
     on: OnThread,
 }
@@ -129,6 +129,11 @@ impl AsyncCall {
             inner: false,
             state: State::New,
         }
+    }
+
+    /// Another call of the stage, which has not begun.
+    pub(crate) const fn afresh(&self) -> Self {
+        Self::new(self.stage)
     }
 
     /// What a timed call stands for; 0 if none is timed.
@@ -203,9 +208,14 @@ impl AsyncCall {
     }
 
     #[inline]
-    fn poll(&mut self) -> Option<Polling<'_>> {
+    pub(crate) fn poll(&mut self) -> Option<Polling<'_>> {
         let on = self.enter()?;
         Some(Polling { call: self, on })
+    }
+
+    /// Whether it has begun and is timed.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.start != 0
     }
 
     /// Records the call, which ended at `end` ticks, or now. `None` if it was recorded or never began.
@@ -215,6 +225,33 @@ impl AsyncCall {
         cancelled: bool,
         end: Option<u64>,
     ) -> Option<(&'static Block, u64, Option<Timing>)> {
+        let took = |call: &Self, block: &Block| {
+            block.to_ns(end.unwrap_or_else(|| block.ticks()).saturating_sub(call.start))
+        };
+        self.close(failed, end.is_none(), cancelled, took)
+    }
+
+    /// Records a call that took no longer than what was pulled from it: its time in polls, or `produced_ns`
+    /// if that is more.
+    pub(crate) fn finish_pulled(
+        &mut self,
+        failed: bool,
+        cancelled: bool,
+        produced_ns: u64,
+    ) -> Option<(&'static Block, u64, Option<Timing>)> {
+        // Making what is pulled from took one that asked for no item.
+        self.polls = self.polls.saturating_sub(1);
+        self.close(failed, true, cancelled, |_, _| produced_ns)
+    }
+
+    /// Records the call, which took that long and at least its time in polls. `now` says that it ends at this moment.
+    fn close(
+        &mut self,
+        failed: bool,
+        now: bool,
+        cancelled: bool,
+        took: impl FnOnce(&Self, &Block) -> u64,
+    ) -> Option<(&'static Block, u64, Option<Timing>)> {
         if !self.is_running() {
             return None;
         }
@@ -223,8 +260,7 @@ impl AsyncCall {
         let stage = self.stage.running().stage;
         let block = thread::block()?;
         let timing = (self.start != 0).then(|| {
-            let end = end.unwrap_or_else(|| block.ticks());
-            let ns = block.to_ns(end.saturating_sub(self.start)).max(self.busy_ns);
+            let ns = took(self, block).max(self.busy_ns);
             Timing { ns, own_ns: self.own_ns, weight: self.weight() }
         });
         // What an inner level waits, the outermost one waits too.
@@ -239,7 +275,7 @@ impl AsyncCall {
                     block.record_stage(stage, failed, self.allocated, timing);
                 }
                 // What ended before now is no part of the tree that a trace is: it is recorded late, at any depth.
-                if end.is_none() && self.stage.running().spans {
+                if now && self.stage.running().spans {
                     spans::leave(block, block.depth(), stage, failed, self.start, timing, self.allocated);
                 }
             }
