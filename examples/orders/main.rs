@@ -83,12 +83,12 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut cpu = profiles::start_cpu();
     let ((counted, worked), profiles) = thread::scope(|scope| {
         let load = scope.spawn(|| workload::run(&service, args.threads, duration));
-        // One CPU profile runs at a time: where others may ask for one, ours leaves most of the time to them.
         let wait_until = |moment: Duration| {
             while start.elapsed() < moment && !load.is_finished() {
                 thread::sleep(moment.saturating_sub(start.elapsed()).min(LOOK));
             }
         };
+        // One CPU profile runs at a time: where others may ask for one, ours leaves most of the time to them.
         let early = server.is_some().then(|| {
             wait_until(duration.mul_f64(0.5).min(OWN_PROFILE));
             profiles::stop_cpu(cpu.take())

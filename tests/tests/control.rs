@@ -560,6 +560,8 @@ fn the_past_is_given_and_what_triggers_had_kept() {
     let (_, text) = scene.text("/api/v1/status");
     let past: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(past["cpu"]["past_seconds"].as_f64().unwrap() > 0.3, "{past}");
+    let (status, _, firefox) = scene.get("/debug/pprof/profile?past=10s&format=firefox&lines=1");
+    assert!(status == 200 && String::from_utf8(firefox).unwrap().contains("tests/control.rs"));
     assert!(scene.text("/debug/pprof/profile?past=soon").1.contains("past must be"));
 
     let (status, text) = scene.text("/debug/pprof/kept");
@@ -579,6 +581,8 @@ fn the_past_is_given_and_what_triggers_had_kept() {
     assert_eq!((kept["reason"].as_str(), kept["number"].as_u64()), (Some("test: always"), Some(1)));
     let (status, text) = scene.text("/debug/pprof/kept?number=1&format=folded&by=path");
     assert!(status == 200 && text.contains("stage: control.query;"), "{status} {text}");
+    let (status, _, firefox) = scene.get("/debug/pprof/kept?format=firefox&lines=1");
+    assert!(status == 200 && String::from_utf8(firefox).unwrap().contains("tests/control.rs"));
     assert!(scene.text("/debug/pprof/kept?number=7").1.contains("have the numbers 1"));
     collector.stop();
 }
