@@ -134,6 +134,41 @@ fn copy(place: &Path, options: &[&str]) -> Option<PathBuf> {
     made.status.success().then_some(program)
 }
 
+#[test]
+fn a_program_has_its_names_though_its_file_is_gone_or_a_loader_started_it() {
+    if is_child() {
+        if let Some(own) = std::env::var_os("REMOVE") {
+            std::fs::remove_file(own).unwrap();
+        }
+        return take_profile();
+    }
+    let Some(go) = go() else { return skip("names of a program that is gone", "go is not installed") };
+    let test = "a_program_has_its_names_though_its_file_is_gone_or_a_loader_started_it";
+    let loader = "/lib64/ld-linux-x86-64.so.2";
+    for by_loader in [false, true] {
+        if by_loader && !Path::new(loader).exists() {
+            skip("a program that the loader starts", "there is no loader of that name");
+            continue;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let (program, profile) = (place.path().join("program"), place.path().join("cpu.pb.gz"));
+        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        let mut command = Command::new(if by_loader { Path::new(loader) } else { &program });
+        if by_loader {
+            command.arg(&program);
+        } else {
+            command.env("REMOVE", &program);
+        }
+        command.args(child(test).get_args()).env("STAGELIGHT_TEST_CHILD", "1").env("PROFILE", &profile);
+        succeed(&mut command);
+        let top = pprof(&go, &["-symbolize=none", "-top"], &profile);
+        assert!(top.contains("names::run"), "{top}");
+        let raw = pprof(&go, &["-symbolize=none", "-raw"], &profile);
+        let mappings = raw.split_once("Mappings\n").unwrap().1;
+        assert!(mappings.contains(&format!(" {} ", program.display())), "{mappings}");
+    }
+}
+
 /// Runs a copy of this test program, and gives what pprof says of the profile that it takes of
 /// itself.
 fn of_copy(go: &str, test: &str, program: &Path) -> [String; 2] {

@@ -87,6 +87,7 @@ pub use never_execs::never_execs;
 pub use off_cpu::{OffCpuBuilder, OffCpuSession, off_cpu};
 #[cfg(feature = "control")]
 pub(crate) use past::raw as raw_past;
+#[cfg(feature = "control")]
 pub(crate) use past::status as past_status;
 pub use past::{KeptProfile, kept_profiles, past};
 #[cfg(feature = "control")]

@@ -14,9 +14,7 @@ pub(crate) fn mappings() -> Vec<Arc<Mapping>> {
     let mut mappings = Vec::new();
     loaded::each(|object| {
         let path = match object.name() {
-            name if name.is_empty() => {
-                std::env::current_exe().unwrap_or_default().to_string_lossy().into_owned()
-            }
+            name if name.is_empty() => program(object),
             name if name.starts_with("linux-vdso.so") => VDSO.into(),
             name => name,
         };
@@ -34,6 +32,29 @@ pub(crate) fn mappings() -> Vec<Arc<Mapping>> {
         true
     });
     mappings
+}
+
+/// The program's file. What the kernel started may be a loader that has loaded the program itself, so
+/// that is told by where the program's code lies. Replaced, it keeps its name.
+fn program(object: &Object<'_>) -> String {
+    let code = object.headers(libc::PT_LOAD).find(|header| header.p_flags & libc::PF_X != 0);
+    let code = code.map_or(0, |header| object.place(header).start);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let path = path_at(&maps, code).map(str::to_owned);
+    path.unwrap_or_else(|| std::env::current_exe().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// The path of what is mapped at an address, by lines such as
+/// `55d0c8a00000-55d0c8a2f000 r-xp 00008000 08:01 655365    /usr/bin/orders (deleted)`.
+fn path_at(maps: &str, address: u64) -> Option<&str> {
+    let range = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let bound = |text| u64::from_str_radix(text, 16).ok();
+        Some(bound(start)?..bound(end)?)
+    };
+    let line = maps.lines().find(|line| range(line).is_some_and(|range| range.contains(&address)))?;
+    let path = &line[line.find('/')?..];
+    Some(path.strip_suffix(" (deleted)").unwrap_or(path))
 }
 
 fn build_id(object: &Object<'_>) -> String {
@@ -82,6 +103,19 @@ mod tests {
         assert!(id.len() >= 8 && own.windows(id.len()).any(|window| window == id), "{mappings:?}");
         let libc = mappings.iter().find(|mapping| mapping.path.contains("libc.so")).unwrap();
         assert!(libc.build_id.len() >= 16 && libc.file_offset > 0, "{libc:?}");
+    }
+
+    #[test]
+    fn a_program_has_the_path_of_its_code() {
+        let maps = "\
+55d0c89f8000-55d0c8a00000 r--p 00000000 08:01 655365    /usr/bin/orders
+55d0c8a00000-55d0c8a2f000 r-xp 00008000 08:01 655365    /usr/bin/or ders (deleted)
+7f0000000000-7f0000001000 rw-p 00000000 00:00 0
+";
+        assert_eq!(path_at(maps, 0x55d0_c8a0_0010), Some("/usr/bin/or ders"));
+        assert_eq!(path_at(maps, 0x7f00_0000_0010), None);
+        assert_eq!(path_at(maps, 0x10), None);
+        assert_eq!(path_at("no lines", 0), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::debug_info::{self, Place};
 use super::demangle::demangle;
-use super::object_file::{Elf, ObjectFile};
+use super::object_file::{Elf, ObjectFile, code_sections};
 use super::{Frame, debug_files, plt, symbol_table};
 
 /// What could not be had.
@@ -64,7 +64,12 @@ pub(super) fn frames(
         missing.without_lines.extend(lines.then(|| file.name().to_owned()));
         return names.into_iter().map(|name| name.into_iter().collect()).collect();
     };
-    let is_wanted = |&index: &usize| lines || names[index].is_none() && !stubs[index];
+    let code = code_sections(&elf);
+    let is_wanted = |&index: &usize| {
+        // What is no code has no line, whatever the debug information says.
+        let is_code = code.iter().any(|section| section.range.contains(&addresses[index]));
+        is_code && !stubs[index] && (lines || names[index].is_none())
+    };
     let wanted: Vec<usize> = (0..addresses.len()).filter(is_wanted).collect();
     let mut details: Vec<Vec<Place>> = addresses.iter().map(|_| Vec::new()).collect();
     if !wanted.is_empty() {
@@ -75,12 +80,11 @@ pub(super) fn frames(
             details[index] = places;
         }
     }
-    let all = names.into_iter().zip(details).zip(stubs);
-    all.map(|((name, places), is_stub)| together(name, places, lines, is_stub)).collect()
+    names.into_iter().zip(details).map(|(name, places)| together(name, places, lines)).collect()
 }
 
 /// The frames of a symbol and of the places that the debug information has for the same address.
-fn together(name: Option<Frame>, places: Vec<Place>, lines: bool, is_stub: bool) -> Vec<Frame> {
+fn together(name: Option<Frame>, places: Vec<Place>, lines: bool) -> Vec<Frame> {
     let mut frames: Vec<Frame> = places.into_iter().map(Frame::of_place).collect();
     if !lines {
         frames.drain(..frames.len().saturating_sub(1));
@@ -92,13 +96,10 @@ fn together(name: Option<Frame>, places: Vec<Place>, lines: bool, is_stub: bool)
             outermost.system_name = name.system_name;
         }
         (Some(name), None) => frames.push(name),
-        (None, _) if is_stub => frames.clear(),
         (None, _) => {}
     }
     // A line alone names nothing.
-    if frames.iter().any(|frame| frame.function.is_empty()) {
-        frames.retain(|frame| !frame.function.is_empty());
-    }
+    frames.retain(|frame| !frame.function.is_empty());
     frames
 }
 
@@ -133,6 +134,7 @@ mod tests {
     use object::{Object as _, ObjectSymbol as _};
 
     use super::*;
+    use crate::symbolize::tests::{link, linked};
 
     const MAIN: &str = "
         mod scan;
@@ -232,6 +234,52 @@ mod tests {
         }
         let (_, notes) = super::super::in_file(&program, &[address_of_outer(&program)]);
         assert!(notes[0].contains("files of split debug information are not there"), "{notes:?}");
+    }
+
+    /// With several names for a place, one of them in the debug information.
+    const ALIASES: &str = "
+        .text
+        .globl __copy, copy, copy_again
+        .type __copy, @function
+        .type copy, @function
+        .type copy_again, @function
+        __copy:
+        copy:
+        copy_again:     nop
+                        nop
+        .size __copy, . - __copy
+        .size copy, . - copy
+        .size copy_again, . - copy_again
+        .section .note.GNU-stack, \"\", @progbits";
+
+    #[test]
+    fn of_several_names_a_function_has_the_same_with_lines_and_without() {
+        let file = linked(ALIASES, &["-g"]);
+        let elf = file.elf().unwrap();
+        let address = elf.symbols().find(|symbol| symbol.name() == Ok("copy")).unwrap().address();
+        for lines in [false, true] {
+            let frames = frames(&file, &[address], lines, &mut Missing::default());
+            assert_eq!((names(&frames[0]), frames[0][0].line > 0), (vec!["copy"], lines));
+        }
+    }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        use proptest::prelude::*;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object.so");
+        link(&path, ALIASES, &["-g", "-Wl,--compress-debug-sections=zlib"]);
+        let good = std::fs::read(&path).unwrap();
+        let damage = prop::collection::vec((0..good.len(), any::<u8>()), 1..40);
+        proptest!(ProptestConfig::with_cases(200), |(damage in damage, cut in 0..2 * good.len())| {
+            let mut bytes = good.clone();
+            damage.into_iter().for_each(|(place, byte)| bytes[place] = byte);
+            bytes.truncate(cut);
+            std::fs::write(&path, &bytes).unwrap();
+            let addresses = [0, 0x1000, 0x1001, 0x2000, u64::MAX];
+            let (frames, _) = super::super::in_file(&path, &addresses);
+            prop_assert_eq!(frames.len(), addresses.len());
+        });
     }
 
     fn address_of_outer(program: &Path) -> u64 {

@@ -1,7 +1,6 @@
 //! Names of addresses in this process.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::mappings::{VDSO, mappings};
 use super::object_file::{ObjectFile, build_id};
@@ -43,22 +42,23 @@ pub(super) fn symbolize(addresses: &[u64], lines: bool) -> Symbolized {
 }
 
 /// The file that a mapping is of, and not one that has taken its place since.
-fn file_of(mapping: &Arc<Mapping>) -> Result<ObjectFile, String> {
+fn file_of(mapping: &Mapping) -> Result<ObjectFile, String> {
+    /// The program that runs, though another may have its name by now, or none.
     const PROGRAM: &str = "/proc/self/exe";
     if mapping.path == VDSO {
         return ObjectFile::vdso().ok_or_else(|| "its memory is not in /proc/self/maps".into());
     }
-    let is_program = std::env::current_exe().is_ok_and(|path| path == Path::new(&mapping.path));
-    let file = ObjectFile::open(Path::new(if is_program { PROGRAM } else { &mapping.path }))?;
-    let file = file.named(&mapping.path);
-    let id = build_id(&file.elf()?);
-    if id == mapping.build_id {
-        return Ok(file);
-    }
-    Err(format!(
-        "the file is not the one that was loaded: its build id is {id:?}, not {:?}",
-        mapping.build_id
-    ))
+    let open = |path: &str| {
+        let file = ObjectFile::open(Path::new(path))?.named(&mapping.path);
+        match build_id(&file.elf()?) {
+            id if id == mapping.build_id => Ok(file),
+            id => Err(format!(
+                "the file is not the one that was loaded: its build id is {id:?}, not {:?}",
+                mapping.build_id
+            )),
+        }
+    };
+    open(&mapping.path).or_else(|why| open(PROGRAM).map_err(|_| why))
 }
 
 #[cfg(test)]
