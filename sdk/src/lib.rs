@@ -66,8 +66,9 @@
 //!   pattern: span, time, count, off. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
 //! - **Traces.** With a collector, one timed query in ten and all that fail or are slow for their statement leave a
 //!   [`Trace`], with what [`record`] and [`event!`] noted; [`TraceContext`] takes `traceparent` in and out.
-//! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant, [`active_averages`] what was active over the
-//!   last minutes.
+//! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant and does,
+//!   [`active_averages`] what was active over the last minutes, threads outside of stages too:
+//!   running, runnable, or waiting for a lock, I/O, a condition or time.
 //! - **Queries since a reset**, most of any [`Column`] first: [`Snapshot::queries`], [`reset_queries`]. What exporters see is not reset.
 //! - **Bridges** to what is instrumented already: spans of [`tracing`](mod@bridge) as stages and stages as spans, trace ids in
 //!   what is logged, the `metrics` facade.
@@ -110,15 +111,17 @@ pub mod sync;
 #[cfg(test)]
 mod testing;
 
-pub use collect::active::{Active, ActiveAverage, ActiveHistory, ThreadState, active, active_averages};
+pub use collect::active::{Active, active};
 pub use collect::collector::{Collector, CollectorBuilder, collector};
 pub use collect::governor::{GovernorStats, governor};
 pub use collect::histogram::Histogram;
+pub use collect::history::{ActiveAverage, ActiveHistory, active_averages};
 pub use collect::label_fallback::{LabelFallback, label_fallbacks};
 pub use collect::overhead::{Overhead, Prices};
 pub use collect::punctuality::{CollectorStats, collector_stats};
 pub use collect::queries::{Column, Queries, reset_queries};
 pub use collect::snapshot::{LabelStats, RecorderStats, Snapshot, StageStats, snapshot};
+pub use collect::thread_state::ThreadState;
 pub use collect::trace::{Event, Kept, Span, Trace};
 pub use collect::trace_filter::TraceFilter;
 pub use collect::traces::{TraceSettings, find_traces, recent_traces};

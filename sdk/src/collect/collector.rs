@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use super::active;
 use super::governor::Governor;
+use super::history;
 use super::own_threads;
 use super::punctuality::Punctuality;
 use super::snapshot::{snapshot, statements};
@@ -72,7 +72,7 @@ impl CollectorBuilder {
 
     /// Looks so many times a second (1 to 1000) at what is active and keeps the looks of that time, for
     /// [`active_averages`](crate::active_averages); 20 times a second and five minutes unless told otherwise. `None` keeps
-    /// no history. A look costs a few microseconds for each thread that is in a stage.
+    /// no history. A look costs some 0.3 µs a thread, and 15 µs for what three of them do.
     pub fn active_history(mut self, history: Option<(u32, Duration)>) -> Self {
         self.history = history.map(|(hz, keep)| (hz.clamp(1, 1000), keep));
         self
@@ -172,7 +172,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         }
         if now >= look_due || last {
             if let Some((_, keep)) = settings.history {
-                active::look(keep);
+                history::look(keep);
             }
             if settings.traces.is_some() {
                 traces::gather();
@@ -205,7 +205,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         }
         punctuality.end(now, interval);
         if last {
-            active::forget();
+            history::forget();
             traces::stop();
             return;
         }

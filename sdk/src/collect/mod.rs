@@ -2,6 +2,7 @@
 //!
 //! Nothing here imports from `export`.
 
+mod account;
 pub(crate) mod active;
 pub(crate) mod assemble;
 pub(crate) mod collector;
@@ -10,6 +11,7 @@ pub(crate) mod governor;
 #[cfg(feature = "hdrhistogram")]
 pub(crate) mod hdr;
 pub(crate) mod histogram;
+pub(crate) mod history;
 pub(crate) mod label_fallback;
 pub(crate) mod overhead;
 pub(crate) mod own_threads;
@@ -18,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod punctuality;
 pub(crate) mod queries;
 pub(crate) mod snapshot;
+pub(crate) mod thread_state;
 pub(crate) mod trace;
 pub(crate) mod trace_filter;
 pub(crate) mod trace_losses;
