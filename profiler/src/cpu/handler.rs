@@ -202,15 +202,21 @@ unsafe fn record(recorder: &Recorder, weight: &Weight, kernel: Option<&[u64]>, c
     };
     let mut balance = last.map(|last| last.balance).unwrap_or_default();
     let (functions, within, kernel_ns) = if matches!(recorder.what, What::Cpu { .. }) {
-        let accounted = Accounted::own();
-        if last.is_none() {
-            balance = Balance::first(accounted, weight);
-        }
         let (functions, within) = match kernel {
             Some(functions) => (functions, !functions.is_empty()),
             None => (&[][..], in_system_call(&registers)),
         };
-        (functions, within, balance.draw(accounted, weight, period, within))
+        let kernel_ns = match Accounted::own() {
+            Some(accounted) => {
+                if last.is_none() {
+                    balance = Balance::first(accounted, weight);
+                }
+                balance.draw(accounted, weight, period, within)
+            }
+            // Then where samples fall is all that is known.
+            None => weight * u64::from(within),
+        };
+        (functions, within, kernel_ns)
     } else {
         // Who waits is in the kernel in any case.
         (&[][..], false, 0)

@@ -24,17 +24,21 @@ pub(super) struct Accounted {
 
 impl Accounted {
     /// That of the calling thread: 0.2 µs. The kernel brings it up to date only as the thread's CPU
-    /// clock is read. Async-signal-safe.
-    pub(super) fn own() -> Self {
+    /// clock is read. `None` where it keeps no account. Async-signal-safe.
+    pub(super) fn own() -> Option<Self> {
         // SAFETY: all-zero is a valid `rusage`, and the call writes to it alone; it is a plain
         // system call.
         let usage = unsafe {
             let mut usage: libc::rusage = std::mem::zeroed();
-            libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+            if libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) != 0 {
+                return None;
+            }
             usage
         };
         let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000;
-        Self { user: ns(usage.ru_utime), system: ns(usage.ru_stime) }
+        let own = Self { user: ns(usage.ru_utime), system: ns(usage.ru_stime) };
+        // A thread that takes a sample has run.
+        (own != Self::default()).then_some(own)
     }
 }
 
