@@ -65,7 +65,8 @@
 //!   [`governor`](fn@governor) that keeps recording under 3 % of the process's CPU time, and [`set_mode`] switches stages by
 //!   pattern: span, time, count, off. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
 //! - **Traces.** With a collector, one timed query in ten and all that fail or are slow for their statement leave a
-//!   [`Trace`], with what [`record`] and [`event!`] noted; [`TraceContext`] takes `traceparent` in and out.
+//!   [`Trace`], with what [`record`] and [`event!`] noted; [`find_traces`] finds them by label, length and failure, and
+//!   [`TraceContext`] takes `traceparent` in and out.
 //! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant and does,
 //!   [`active_averages`] what was active over the last minutes, threads outside of stages too:
 //!   running, runnable, or waiting for a lock, I/O, a condition or time.

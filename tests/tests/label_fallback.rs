@@ -156,3 +156,23 @@ fn a_tenant_keeps_its_figures_where_statements_and_users_explode() {
     let lost = snapshot.label_fallbacks.iter().map(|fallback| fallback.kind).collect::<Vec<_>>();
     assert_eq!(lost, [LabelKind::Statement, LabelKind::User]);
 }
+
+#[test]
+fn tenants_that_come_once_users_took_what_they_could_are_told_apart() {
+    if !is_child() {
+        return each("tenants_that_come_once_users_took_what_they_could_are_told_apart", &[""]);
+    }
+    const QUERIES: u64 = 60_000;
+    let labels = |n: u64, tenants: u64| {
+        [one_of(n, 3), one_of(n / 3, tenants), format!("user {}", n % 20_011), String::new()]
+    };
+    run(QUERIES, |n| labels(n, 2));
+    let before = calls(&snapshot().tenants);
+    assert_eq!(before.len(), 2);
+    let [_, tenants, ..] = run(QUERIES, |n| labels(n, 150));
+    let mut after = calls(&snapshot().tenants);
+    for (tenant, before) in before {
+        *after.get_mut(&tenant).unwrap() -= before;
+    }
+    assert_eq!(after, tenants);
+}
