@@ -10,7 +10,8 @@ use crate::args::QueryArgs;
 /// An expression that makes a query's `Labels`.
 pub(crate) fn labels(args: &QueryArgs, sdk: &TokenStream) -> TokenStream {
     if let Some(labels) = &args.labels {
-        return quote_spanned!(labels.span()=> #labels);
+        // The span of the expression, so that a type that has no labels is shown there.
+        return quote_spanned!(labels.span()=> #sdk::__private::labels_of(&(#labels)));
     }
     let values = args.values.iter().map(|value| match value {
         // The span of the expression, so that a type that is no label is shown there.

@@ -27,7 +27,9 @@ use args::{BlockArgs, QueryArgs, StageArgs};
 /// - `#[stage(skip)]` leaves out a function within [`macro@stage_all`].
 ///
 /// A function that returns a `Result` counts its `Err`s as errors, whatever name its type goes by; one that
-/// returns an `impl Trait` can't.
+/// returns an `impl Trait` can't. So do one that returns an `Option` of a `Result`, if the name of that ends in
+/// `Result`, and one that returns a `Poll` of either. What an `Err` is within otherwise is not looked at: a tuple,
+/// a vector, the inner of two `Result`s. `None` is no error.
 ///
 /// An `async fn`, and a function that returns an `impl Future` or a boxed one, as `async_trait` makes them, is a
 /// stage while it is polled; its figures tell busy from awaiting time. An `impl Future` that must be more than
@@ -78,8 +80,8 @@ pub fn stage(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `#[query(key = EXPR, tenant = EXPR, user = EXPR, database = EXPR)]`: every part is optional, may use the
 /// function's arguments and is anything that implements `stagelight::LabelValue`: text, whole numbers, options
-/// of them. `labels = EXPR` gives all of them at once, interned before as a `stagelight::Labels`. `name`, `component` and `crate`
-/// are those of [`macro@stage`].
+/// of them. `labels = EXPR` gives all of them at once, interned before: a `stagelight::Labels`, a reference to
+/// one, or an `Option` of one. `name`, `component` and `crate` are those of [`macro@stage`].
 ///
 /// A query within a query replaces its labels until it ends.
 #[proc_macro_attribute]

@@ -7,7 +7,7 @@ use syn::{
     TypeParamBound, TypePath,
 };
 
-/// The return type, if it may be a `Result` and can be written as a closure's.
+/// The return type, if it may be a `Result`, or an `Option` of one, and can be written as a closure's.
 ///
 /// Any path may be an alias of `Result`, so only those are left out that surely are none: then the body stays
 /// where it is and no closure is needed. An `impl Trait` can't be written in a closure's return type.
@@ -20,8 +20,15 @@ pub(crate) fn maybe_result(output: &ReturnType) -> Option<&Type> {
     let Type::Path(path) = &**ty else { return None };
     let last = path.path.segments.last()?;
     // A trait's method may return `Self::Output`, which may be anything, but a bare `Self` is the type.
-    let never = NEVER_RESULTS.iter().any(|name| last.ident == name);
+    // An `Option` has one where the name of its type says so.
+    let never = NEVER_RESULTS.iter().any(|name| last.ident == name) && !is_option_of_result(last);
     (!never && !mentions_impl_trait(output)).then_some(ty)
+}
+
+/// Whether a type is an `Option` of what is called a `Result`.
+fn is_option_of_result(last: &PathSegment) -> bool {
+    let Some(Type::Path(value)) = only_type(last).filter(|_| last.ident == "Option") else { return false };
+    value.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("Result"))
 }
 
 /// What a future gives, as far as that matters for whether it failed.

@@ -189,7 +189,7 @@ pub mod __private {
     pub use crate::record::expansion::{capture, never_reached, not_empty, once};
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
     pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
-    pub use crate::record::labels::{ConstLabels, label_set};
+    pub use crate::record::labels::{ConstLabels, label_set, labels_of};
     pub use crate::record::outcome::{Exit, MayFail, NeverFails, Outcome};
     #[cfg(feature = "stream")]
     pub use crate::record::pulled::RecordedStream;

@@ -261,6 +261,49 @@ pub(crate) fn hash(values: &[&str]) -> u64 {
     mix(hash, K)
 }
 
+/// What `#[query(labels = EXPR)]` takes: [`Labels`], references to them, or an option of either.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no labels that were interned",
+    label = "`labels` takes a `stagelight::Labels`, a reference to one or an option of one",
+    note = "make it by `Labels::new(&key, &tenant, &user, &database)`, or give single values: `key = …, tenant = …`"
+)]
+pub trait Interned {
+    /// The labels; those of nothing where there are none.
+    fn interned(&self) -> Labels;
+}
+
+impl Interned for Labels {
+    #[inline(always)]
+    fn interned(&self) -> Labels {
+        *self
+    }
+}
+
+impl<T: Interned> Interned for Option<T> {
+    #[inline(always)]
+    fn interned(&self) -> Labels {
+        self.as_ref().map_or(Labels(interner::NO_LABELS), T::interned)
+    }
+}
+
+macro_rules! interned_through {
+    ($($pointer:ty),*) => {$(
+        impl<T: Interned + ?Sized> Interned for $pointer {
+            #[inline(always)]
+            fn interned(&self) -> Labels {
+                T::interned(self)
+            }
+        }
+    )*};
+}
+interned_through!(&T, &mut T, Box<T>, std::rc::Rc<T>, std::sync::Arc<T>);
+
+/// The labels that a query is given. Called by `#[query]`.
+#[inline(always)]
+pub fn labels_of<T: Interned + ?Sized>(labels: &T) -> Labels {
+    labels.interned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

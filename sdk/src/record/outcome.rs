@@ -1,28 +1,17 @@
 //! Whether a function's result is an `Err`, for any type, decided by the compiler.
 //!
 //! The macros can't know from its name whether a type is a `Result`. `Outcome(&value).failed()` finds the
-//! inherent method where it is one whose error can be shown, the method of [`MayFail`] where it is another
-//! one, and that of [`NeverFails`], which says no, for all else.
+//! inherent method where it is one, or an `Option` or a `Poll` of one, whose error can be shown, the method
+//! of [`MayFail`] where it is another one, and that of [`NeverFails`], which says no, for all else.
 
 use std::fmt::Display;
+use std::task::Poll;
 
 use super::error_text::note_error;
 
 /// Wraps a reference to a function's result.
 #[derive(Debug)]
 pub struct Outcome<'a, T>(pub &'a T);
-
-impl<T, E: Display> Outcome<'_, Result<T, E>> {
-    /// Whether the result is an error. Its text is noted where that is wanted.
-    #[inline(always)]
-    #[must_use]
-    pub fn failed(self) -> bool {
-        if let Err(error) = self.0 {
-            note_error(error);
-        }
-        self.0.is_err()
-    }
-}
 
 /// The answer for a `Result` whose error has no text. It takes its value as the inherent method does, so that
 /// it comes before [`NeverFails`].
@@ -31,14 +20,39 @@ pub trait MayFail {
     fn failed(self) -> bool;
 }
 
-impl<T, E> MayFail for Outcome<'_, Result<T, E>> {
-    #[inline(always)]
-    fn failed(self) -> bool {
-        self.0.is_err()
-    }
-}
+macro_rules! may_fail {
+    ($($result:ty: $err:pat => $error:ident),*) => {$(
+        impl<T, E: Display> Outcome<'_, $result> {
+            /// Whether the result is an error. Its text is noted where that is wanted.
+            #[inline(always)]
+            #[must_use]
+            pub fn failed(self) -> bool {
+                if let $err = self.0 {
+                    note_error($error);
+                    return true;
+                }
+                false
+            }
+        }
 
-/// The answer for all types that aren't `Result`.
+        impl<T, E> MayFail for Outcome<'_, $result> {
+            #[inline(always)]
+            #[allow(unused_variables, reason = "the error has no text")]
+            fn failed(self) -> bool {
+                matches!(self.0, $err)
+            }
+        }
+    )*};
+}
+// Where a `Result` may be within what is none: a step of an iterator, a poll of a future or a stream.
+may_fail!(
+    Result<T, E>: Err(error) => error,
+    Option<Result<T, E>>: Some(Err(error)) => error,
+    Poll<Result<T, E>>: Poll::Ready(Err(error)) => error,
+    Poll<Option<Result<T, E>>>: Poll::Ready(Some(Err(error))) => error
+);
+
+/// The answer for all types in which no `Result` is seen.
 pub trait NeverFails {
     /// `false`.
     fn failed(&self) -> bool;
@@ -97,6 +111,19 @@ mod tests {
         assert!(!Outcome(&Ok::<_, NoText>(())).failed());
         assert!(!Outcome(&None::<u8>).failed());
         assert!(!Outcome(&()).failed());
+        let (err, ok) = (Err::<u8, _>("text"), Ok::<_, &str>(1));
+        assert!(Outcome(&Some(err)).failed() && !Outcome(&Some(ok)).failed());
+        assert!(!Outcome(&None::<Renamed<u8>>).failed());
+        assert!(Outcome(&Poll::Ready(err)).failed() && !Outcome(&Poll::Ready(ok)).failed());
+        assert!(!Outcome(&Poll::<Renamed<u8>>::Pending).failed());
+        assert!(Outcome(&Poll::Ready(Some(err))).failed() && !Outcome(&Poll::Ready(Some(ok))).failed());
+        assert!(Outcome(&Some(Err::<(), _>(NoText))).failed());
+        assert!(Outcome(&Poll::Ready(Some(Err::<(), _>(NoText)))).failed());
+        // The outermost `Result` decides.
+        assert!(
+            Outcome(&Err::<Option<u8>, _>("text")).failed() && !Outcome(&Ok::<_, &str>(None::<u8>)).failed()
+        );
+        assert!(!Outcome(&Ok::<_, &str>(err)).failed());
     }
 
     #[test]

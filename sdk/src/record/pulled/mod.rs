@@ -95,6 +95,7 @@ struct Call<C: Recording> {
 #[derive(Clone, Copy, Default)]
 struct Awaited {
     /// Since when an item is awaited, in ticks; 0 while none is, or none is timed.
+    #[cfg_attr(not(feature = "stream"), allow(dead_code, reason = "nothing is awaited"))]
     since: u64,
     /// Whether one is.
     waiting: bool,
