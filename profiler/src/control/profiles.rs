@@ -55,12 +55,11 @@ pub(super) async fn allocs(params: Params) -> Response {
     respond(take_allocs(params).await, "allocs").await
 }
 
-async fn take_cpu(params: Params) -> Result<(Profile, Params), Error> {
+async fn take_cpu(params: Params) -> Result<Taken, Error> {
     if let Some(past) = params.past {
         let lines = params.lines;
         let named = move || crate::cpu::raw_past(past).map(|raw| raw.named(Kind::Cpu, lines));
-        let profile = work::on_profile(named).await??;
-        return Ok((profile, params));
+        return Ok(Taken { finish: Box::new(named), params });
     }
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::cpu().hz(params.hz.unwrap_or(99)).duration(duration).owner(OWNER);
@@ -69,8 +68,7 @@ async fn take_cpu(params: Params) -> Result<(Profile, Params), Error> {
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = work::on_profile(move || session.stop_whole()).await??;
-    Ok((profile, params))
+    Ok(Taken { finish: Box::new(move || session.stop_whole()), params })
 }
 
 /// What a sampler itself can choose by. By all else, and once more by these, a profile is cut when it was taken, which knows the
@@ -80,36 +78,33 @@ fn in_focus(params: &Params) -> impl Iterator<Item = (&'static str, String)> {
     params.only.iter().filter(known).cloned()
 }
 
-async fn take_off_cpu(params: Params) -> Result<(Profile, Params), Error> {
+async fn take_off_cpu(params: Params) -> Result<Taken, Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::off_cpu().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = work::on_profile(move || session.stop_whole()).await??;
-    Ok((profile, params))
+    Ok(Taken { finish: Box::new(move || session.stop_whole()), params })
 }
 
-async fn take_wall(params: Params) -> Result<(Profile, Params), Error> {
+async fn take_wall(params: Params) -> Result<Taken, Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::cpu::wall().hz(params.hz.unwrap_or(20)).duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let builder = in_focus(&params).fold(builder, |builder, (label, value)| builder.only(label, value));
     let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = work::on_profile(move || session.stop_whole()).await??;
-    Ok((profile, params))
+    Ok(Taken { finish: Box::new(move || session.stop_whole()), params })
 }
 
-async fn take_locks(params: Params, kind: Kind) -> Result<(Profile, Params), Error> {
+async fn take_locks(params: Params, kind: Kind) -> Result<Taken, Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::lock::locks().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = work::on_profile(move || session.stop_one(kind)).await?;
-    Ok((profile, params))
+    Ok(Taken { finish: Box::new(move || Ok(session.stop_one(kind))), params })
 }
 
 /// `GET /debug/pprof/kept?number=3`
@@ -117,7 +112,7 @@ pub(super) async fn kept(params: Params) -> Response {
     respond(take_kept(params).await, "kept").await
 }
 
-async fn take_kept(params: Params) -> Result<(Profile, Params), Error> {
+async fn take_kept(params: Params) -> Result<Taken, Error> {
     let kept = crate::cpu::kept_profiles();
     let wanted = kept.iter().find(|kept| params.number.is_none_or(|number| number == kept.number()));
     let Some(kept) = wanted.cloned() else {
@@ -128,35 +123,45 @@ async fn take_kept(params: Params) -> Result<(Profile, Params), Error> {
         }));
     };
     let lines = params.lines;
-    Ok((work::on_profile(move || kept.named(lines)).await?, params))
+    Ok(Taken { finish: Box::new(move || Ok(kept.named(lines))), params })
 }
 
-async fn take_heap(params: Params) -> Result<(Profile, Params), Error> {
+async fn take_heap(params: Params) -> Result<Taken, Error> {
     let builder = if params.lines { crate::heap::heap().lines() } else { crate::heap::heap() };
-    let profile = match params.seconds {
-        None => work::on_profile(|| builder.run()).await??,
+    let finish: Finish = match params.seconds {
+        None => Box::new(|| builder.run()),
         Some(duration) => {
             let session = work::aside(|| builder.start()).await??;
             tokio::time::sleep(duration).await;
-            work::on_profile(move || session.stop()).await??
+            Box::new(move || session.stop())
         }
     };
-    Ok((profile, params))
+    Ok(Taken { finish, params })
 }
 
-async fn take_allocs(params: Params) -> Result<(Profile, Params), Error> {
+async fn take_allocs(params: Params) -> Result<Taken, Error> {
     let duration = params.seconds.unwrap_or(DEFAULT_DURATION);
     let builder = crate::heap::allocs().duration(duration).owner(OWNER);
     let builder = if params.lines { builder.lines() } else { builder };
     let session = work::aside(move || builder.start_bounded()).await??;
     tokio::time::sleep(duration).await;
-    let profile = work::on_profile(move || session.stop()).await??;
-    Ok((profile, params))
+    Ok(Taken { finish: Box::new(move || session.stop()), params })
 }
 
-async fn respond(taken: Result<(Profile, Params), Error>, name: &'static str) -> Response {
+/// What was sampled, before it has names.
+struct Taken {
+    finish: Finish,
+    params: Params,
+}
+
+type Finish = Box<dyn FnOnce() -> Result<Profile, Error> + Send>;
+
+/// Names and renders a profile at one go, so that who came first has it first.
+async fn respond(taken: Result<Taken, Error>, name: &'static str) -> Response {
     let rendered = match taken {
-        Ok((profile, params)) => work::on_profile(move || render(&profile, &params, name)).await,
+        Ok(Taken { finish, params }) => {
+            work::on_profile(move || finish().and_then(|profile| render(&profile, &params, name))).await
+        }
         Err(error) => Err(error),
     };
     rendered.and_then(|rendered| rendered).unwrap_or_else(|error| refuse(&error))
