@@ -159,7 +159,9 @@ mod running;
 mod settings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sleeping;
+mod stopped;
 mod symbolize;
+mod thread_name;
 mod unwind;
 
 #[cfg(feature = "control")]

@@ -2,13 +2,14 @@
 
 /// As the kernel knows them: it keeps fifteen bytes of a name. A prefix would not do, for all threads
 /// of a program have its name unless they are given one, and a program's name may begin as ours do.
-const NAMES: [&[u8]; 7] = [
+const NAMES: [&[u8]; 8] = [
     b"stagelight-ask",
     b"stagelight-coll",
     b"stagelight-cpu",
     b"stagelight-heap",
     b"stagelight-http",
     b"stagelight-past",
+    b"stagelight-stop",
     b"stagelight-wall",
 ];
 

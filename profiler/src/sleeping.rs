@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
+use crate::own_threads;
 use crate::profile::{Context, PATH};
+use crate::thread_name;
 use crate::unwind::{self, End, Registers};
 
 /// As much of a stack as is copied.
@@ -56,7 +58,7 @@ impl Standing {
 
     /// Whether it is one of the profiler's or the collector's.
     pub(crate) fn is_ours(&self) -> bool {
-        self.name.starts_with("stagelight-")
+        own_threads::is_own(self.name.as_bytes())
     }
 }
 
@@ -82,9 +84,8 @@ impl Looker {
 
     /// The thread's name, and the stages and labels that it is in.
     pub(crate) fn context(&self, tid: i32, standing: &Standing) -> Context {
-        let mut context = Context::default();
-        let name = standing.name.bytes();
-        context.thread.iter_mut().zip(name).for_each(|(place, byte)| *place = byte);
+        let thread = thread_name::of(tid, standing.name.as_bytes());
+        let mut context = Context { thread, ..Context::default() };
         if let Some((path, labels)) = self.activities.get(&(tid as u32)) {
             context.labels = *labels;
             context.depth = path.len().min(PATH) as u16;

@@ -10,10 +10,11 @@ use super::rung::Trigger;
 use super::{What, handler, tasks};
 use crate::clock;
 use crate::profile::{Context, KERNEL_NOT_PERMITTED, Raw};
+use crate::stopped::{self, Watch};
 use crate::unwind;
 
 /// Between two looks at the threads and the loaded objects.
-const TEND: Duration = Duration::from_millis(100);
+const TEND: Duration = stopped::LOOK;
 
 /// Looks at the ring in that time. The ring holds several times what is sampled between two; below this rate one will do.
 const LOOKS: u32 = 5;
@@ -51,6 +52,8 @@ pub(super) struct Gathered {
     pub(super) end: Option<(Instant, u64)>,
     /// Threads that blocked the rung's signal at the end.
     pub(super) signal_blocked: u64,
+    /// For how long the process did not run.
+    pub(super) stopped: Duration,
     /// What else there is to say.
     pub(super) notes: Vec<String>,
     /// What counters stood at, if there were some.
@@ -64,9 +67,14 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
     let mut gathered = new(&*rung);
     let looks = if matches!(what, What::Cpu { hz: ..SLOW_HZ, .. }) { 1 } else { LOOKS };
     let mut look = 0;
+    let mut watch = Watch::new();
     loop {
-        match asks.recv_timeout(TEND / looks) {
+        let (due, since) = (TEND / looks, Instant::now());
+        let asked = asks.recv_timeout(due);
+        watch.waited(due, since.elapsed());
+        match asked {
             Ok(Cut(reply)) => {
+                gathered.stopped = watch.take();
                 handler::with_armed(|recorder| gathered.take_all(&recorder.ring));
                 (gathered.threads_missed, gathered.dropped) = (rung.threads_missed(), rung.dropped());
                 // Who asked may have gone.
@@ -76,6 +84,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
             Err(RecvTimeoutError::Timeout) => {
                 look = (look + 1) % looks;
                 if look == 0 {
+                    watch.look();
                     unwind::refresh();
                     rung.tend();
                     handler::with_armed(handler::Recorder::learn);
@@ -86,6 +95,7 @@ pub(super) fn run(mut rung: Box<dyn Trigger>, what: What, asks: &Receiver<Cut>) 
     }
     let notes = rung.end(&mut |sample| gathered.add(sample));
     gathered.notes = notes;
+    gathered.stopped = watch.take();
     gathered.counters = rung.counters();
     (gathered.threads_missed, gathered.dropped) = (rung.threads_missed(), rung.dropped());
     let signal = rung.signal();

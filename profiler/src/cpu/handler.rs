@@ -18,6 +18,7 @@ use crate::armed::Armed;
 use crate::clock;
 use crate::focus::Focus;
 use crate::profile::{Context, KERNEL, KERNEL_UNCALLED, NOT_IN_FOCUS};
+use crate::thread_name::{self, ThreadName};
 use crate::unwind::{End, Registers, thread_hint, walk};
 
 /// What the handlers of one session write to.
@@ -291,14 +292,13 @@ fn in_system_call(registers: &Registers) -> bool {
     SYSCALL == unsafe { (at as *const [u8; 2]).read_volatile() }
 }
 
-/// The thread's name. The kernel is asked at the thread's first sample in a session, which takes half a microsecond; there is
+/// The thread's name. The kernel is asked at the thread's first sample in a session; there is
 /// nobody to ask once the thread has ended.
-fn thread_name(session: u64) -> [u8; 16] {
-    thread_local!(static NAME: Cell<(u64, [u8; 16])> = const { Cell::new((0, [0; 16])) });
+fn thread_name(session: u64) -> ThreadName {
+    thread_local!(static NAME: Cell<(u64, ThreadName)> = const { Cell::new((0, [0; _])) });
     let (of, mut name) = NAME.get();
     if of != session {
-        // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes; it is a plain system call.
-        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        name = thread_name::own();
         NAME.set((session, name));
     }
     name

@@ -24,6 +24,8 @@ mod follow;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod handler;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kernel_note;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod kernel_records;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kernel_ring;

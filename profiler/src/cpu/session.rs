@@ -11,11 +11,12 @@ use super::handler::{self, Recorder};
 use super::rung;
 use super::turn::Turn;
 use super::{Chosen, Counter, Totals, What};
-use super::{kernel_ring, past, ring, switches, thinning, walker};
+use super::{kernel_note, kernel_ring, past, ring, switches, thinning, walker};
 use crate::clock;
 use crate::error::Error;
 use crate::focus::Focus;
 use crate::profile::{Profile, ProfileStats, RawProfile};
+use crate::thread_name;
 use crate::unwind;
 
 static CHOSEN: Mutex<Option<Chosen>> = Mutex::new(None);
@@ -98,6 +99,7 @@ impl Session {
         let turn = Armed { _turn: turn };
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         unwind::refresh();
+        thread_name::learn_program();
         let ring = ring::new(slots(what));
         RING_BYTES.store(ring.bytes() as u64, Ordering::Relaxed);
         // Before a late signal of the last session can be taken for one of this.
@@ -201,7 +203,7 @@ impl Session {
     }
 
     /// The profile of what was gathered until `end`; the next begins now.
-    fn take(&mut self, gathered: Gathered, (duration, cpu_end_ns): (Duration, u64)) -> RawProfile {
+    fn take(&mut self, mut gathered: Gathered, (duration, cpu_end_ns): (Duration, u64)) -> RawProfile {
         let totals = totals();
         let mut dropped = vec![
             ("ring_full", totals.ring_full - self.totals_at_start.ring_full),
@@ -213,13 +215,18 @@ impl Session {
         dropped.extend_from_slice(&gathered.dropped);
         let first_waits = switches::first_waits(self.what);
         dropped.extend((first_waits != 0).then_some(("first_waits", first_waits)));
+        let complete_stacks = gathered.complete;
+        let (notes, stopped) = (std::mem::take(&mut gathered.notes), gathered.stopped);
+        let raw = gathered.into_raw();
+        let kernel = kernel_note::note(self.what, &self.rung, &raw);
         let stats = ProfileStats {
             rung: self.rung.name.into(),
             rung_limits: self.rung.limits.into(),
             rungs_refused: self.rung.refused.clone(),
-            notes: gathered.notes.clone(),
+            notes: kernel.into_iter().chain(notes).collect(),
+            stopped,
             samples: totals.kept - self.totals_at_start.kept,
-            complete_stacks: gathered.complete,
+            complete_stacks,
             thinned: totals.thinned - self.totals_at_start.thinned,
             dropped,
             cpu_time: Duration::from_nanos(cpu_end_ns.saturating_sub(self.cpu_start_ns)),
@@ -232,7 +239,7 @@ impl Session {
         };
         self.cpu_start_ns = cpu_end_ns;
         (self.started, self.start, self.totals_at_start) = (SystemTime::now(), Instant::now(), totals);
-        RawProfile { raw: gathered.into_raw(), stats }
+        RawProfile { raw, stats }
     }
 
     /// Ends sampling once; `None` the second time.

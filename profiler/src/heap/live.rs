@@ -121,6 +121,7 @@ impl Live {
             rung_limits: String::new(),
             rungs_refused: refused(self.tier),
             notes: Vec::new(),
+            stopped: Default::default(),
             samples: self.found.samples,
             complete_stacks: self.found.complete,
             thinned: 0,

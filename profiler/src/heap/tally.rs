@@ -1,6 +1,7 @@
 //! Sums of sampled allocations, bounded.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::estimate;
 use super::live::Sums;
@@ -23,6 +24,8 @@ pub(super) struct Tally {
     pub(super) stack_cap: u64,
     /// Those that found the ring full.
     pub(super) ring_full: u64,
+    /// For how long the process did not run.
+    pub(super) stopped: Duration,
 }
 
 impl Tally {
@@ -35,6 +38,7 @@ impl Tally {
             complete: 0,
             stack_cap: 0,
             ring_full: 0,
+            stopped: Duration::ZERO,
         }
     }
 

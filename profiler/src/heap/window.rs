@@ -13,6 +13,7 @@ use super::told::{self, Samples};
 use crate::error::Error;
 use crate::profile::{Kind, Profile, ProfileStats};
 use crate::running::Running;
+use crate::stopped::{self, Watch};
 
 /// Between two looks at the ring, which holds 400,000 samples a second: at one in 512 KiB, those of 200 GiB. So it bears it that the
 /// thread which looks must wait for a core.
@@ -120,6 +121,7 @@ impl Window {
             rung_limits: String::new(),
             rungs_refused: live::refused(tier),
             notes: Vec::new(),
+            stopped: tally.stopped,
             samples: tally.samples,
             complete_stacks: tally.complete,
             thinned: 0,
@@ -145,12 +147,24 @@ fn run(tier: &dyn Tier, interval: u64, closed: &Receiver<()>) -> Tally {
         samples.take_all(|stack, bytes| tally.add(stack, bytes));
         tally.ring_full = samples.refused();
     };
-    while closed.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+    let (mut watch, mut looked) = (Watch::new(), Instant::now());
+    loop {
+        let since = Instant::now();
+        let heard = closed.recv_timeout(LOOK);
+        watch.waited(LOOK, since.elapsed());
+        if heard != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
         told::look(&mut take);
+        if looked.elapsed() >= stopped::LOOK {
+            watch.look();
+            looked = Instant::now();
+        }
     }
     // If the allocator goes on telling, nobody listens.
     let _ = tier.tell(false);
     told::end(take);
     BYTES.store(0, Ordering::Relaxed);
+    tally.stopped = watch.take();
     tally
 }

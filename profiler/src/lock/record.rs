@@ -10,6 +10,7 @@ use stagelight::__private::lock::{HeldBy, Recorder, Session, Sums, WaitsFor, ses
 
 use crate::clock;
 use crate::profile::{Context, Raw, STILL_WAITING, State};
+use crate::thread_name::{self, ThreadName};
 
 /// From how long a wait on every one is recorded, in nanoseconds: what it costs to record one is well below.
 pub(super) const MIN_WAIT_NS: u64 = 10_000;
@@ -293,22 +294,15 @@ fn stack(_frames: &mut [u64]) -> (usize, bool) {
     (0, false)
 }
 
-/// The thread's name as the kernel knows it, which is asked once a session.
-#[cfg(target_os = "linux")]
-fn thread_name(session: Session) -> [u8; 16] {
-    thread_local!(static NAME: Cell<(Option<Session>, [u8; 16])> = const { Cell::new((None, [0; 16])) });
+/// The thread's name, which the kernel is asked for once a session.
+fn thread_name(session: Session) -> ThreadName {
+    thread_local!(static NAME: Cell<(Option<Session>, ThreadName)> = const { Cell::new((None, [0; _])) });
     let (of, mut name) = NAME.get();
     if of != Some(session) {
-        // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes.
-        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        name = thread_name::own();
         NAME.set((Some(session), name));
     }
     name
-}
-
-#[cfg(not(target_os = "linux"))]
-fn thread_name(_session: Session) -> [u8; 16] {
-    [0; 16]
 }
 
 #[cfg(test)]

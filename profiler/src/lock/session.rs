@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::profile::{Cuts, Kind, Profile, ProfileStats, RawProfile, STILL_WAITING};
 use crate::running::Running;
 use crate::settings::{self, Settings};
+use crate::stopped::Watcher;
 use crate::symbolize::Frame;
 
 /// Profiles of [the locks](stagelight::lock) that tell of their waits: who waits, for how long, and for whom.
@@ -52,6 +53,7 @@ impl LocksBuilder {
         *running = Some(Running::new("profiles of locks", self.settings.owner, duration));
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         crate::unwind::refresh();
+        crate::thread_name::learn_program();
         record::open();
         switch::install(&record::Locks);
         let session = LocksSession {
@@ -59,12 +61,17 @@ impl LocksBuilder {
             cpu_start: crate::overhead::process_cpu_time(),
             started: SystemTime::now(),
             start: Instant::now(),
+            watcher: Watcher::start(),
             lines: self.settings.lines,
         };
         switch::turn_on();
         Ok(session)
     }
 }
+
+/// What such a profile does not show.
+const KNOWN: &str = "it knows the locks of stagelight::sync and stagelight::parking_lot, and the waits that \
+                     stagelight::lock was told of; an off-CPU profile knows all waits, and not whom they are for";
 
 /// Who records.
 fn running() -> MutexGuard<'static, Option<Running>> {
@@ -90,6 +97,7 @@ pub struct LocksSession {
     cpu_start: Duration,
     started: SystemTime,
     start: Instant,
+    watcher: Option<Watcher>,
     lines: bool,
 }
 
@@ -98,7 +106,7 @@ impl LocksSession {
     ///
     /// # Errors
     /// None at present.
-    pub fn stop(self) -> Result<LockProfiles, Error> {
+    pub fn stop(mut self) -> Result<LockProfiles, Error> {
         let lines = self.lines;
         let [block, mutex] = self.take();
         Ok(LockProfiles { block: named(block, Kind::Block, lines), mutex: named(mutex, Kind::Mutex, lines) })
@@ -106,14 +114,14 @@ impl LocksSession {
 
     /// Ends recording and gives the one or the other.
     #[cfg(feature = "control")]
-    pub(crate) fn stop_one(self, kind: Kind) -> Profile {
+    pub(crate) fn stop_one(mut self, kind: Kind) -> Profile {
         let lines = self.lines;
         let [block, mutex] = self.take();
         named(if kind == Kind::Mutex { mutex } else { block }, kind, lines)
     }
 
     /// Waits and holds.
-    fn take(&self) -> [RawProfile; 2] {
+    fn take(&mut self) -> [RawProfile; 2] {
         let (started, now) = (switch::started(), switch::now());
         switch::turn_off();
         let Recorded { mut waits, holds, waiting } = record::close(now);
@@ -121,13 +129,15 @@ impl LocksSession {
         let throughout = super::throughout::since_before(started, now.saturating_sub(started));
         #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
         let throughout: Vec<crate::profile::Raw> = Vec::new();
+        let stopped = self.watcher.take().map(Watcher::finish).unwrap_or_default();
         let (counts, before) = (record::counts(), &self.before);
         let cpu_time = crate::overhead::process_cpu_time().saturating_sub(self.cpu_start);
         let stats = |samples, of: record::Of| ProfileStats {
             rung: "locks".into(),
-            rung_limits: "of the locks and waits that tell of themselves".into(),
+            rung_limits: "of Stagelight's locks, and of waits that tell of themselves".into(),
             rungs_refused: Vec::new(),
-            notes: Vec::new(),
+            notes: vec![KNOWN.into()],
+            stopped,
             samples,
             complete_stacks: counts.complete[of as usize] - before.complete[of as usize],
             thinned: counts.thinned[of as usize] - before.thinned[of as usize],

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use stagelight::LabelKind;
 
+use crate::thread_name::ThreadName;
+
 /// The labels that a sample carries: the innermost stage that it was taken in and that stage's component, those of the query,
-/// all stages from the outermost in, and, of all but heap samples, the thread's name and, of all but locks, the query's trace,
+/// all stages from the outermost in, and, of all but heap samples, the thread's name (with its id, `orders/1234`, where that is only the program's) and, of all but locks, the query's trace,
 /// if that was kept, and what the thread did: `running` or `waiting` in a wall-clock profile, `waiting` or `preempted` in an off-CPU
 /// one, what it waited for (`lock`, `condvar` or `blocked`) in one of waits for locks, else none. Profiles of locks have
 /// stage, statement and tenant of who held the lock as well.
@@ -79,8 +81,8 @@ pub(crate) struct Context {
     pub(crate) depth: u16,
     /// The label set.
     pub(crate) labels: u32,
-    /// The thread's name as the kernel knows it, up to the first 0.
-    pub(crate) thread: [u8; 16],
+    /// What the thread is called.
+    pub(crate) thread: ThreadName,
     /// The id of the trace that is being taken, or zeros.
     pub(crate) trace: [u64; 2],
     /// A [`State`] by its number, or 0; of a look at the counters the number of the counter.

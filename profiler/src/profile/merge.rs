@@ -118,7 +118,9 @@ impl ProfileStats {
         stats.rungs_refused.extend(other.rungs_refused.iter().cloned());
         stats.rungs_refused.sort();
         stats.rungs_refused.dedup();
-        stats.notes.extend(other.notes.iter().cloned());
+        let new = other.notes.iter().filter(|note| !self.notes.contains(note));
+        stats.notes.extend(new.cloned());
+        stats.stopped += other.stopped;
         for &(cause, count) in &other.dropped {
             match stats.dropped.iter_mut().find(|(known, _)| *known == cause) {
                 Some((_, sum)) => *sum += count,

@@ -104,6 +104,9 @@ pub struct ProfileStats {
     pub rungs_refused: Vec<String>,
     /// What else there is to say of how it came about, in sentences: waits that had not ended.
     pub notes: Vec<String>,
+    /// For how long the process did not run meanwhile, about: it was stopped by a signal or a debugger, or
+    /// frozen. What is shorter than a quarter of a second is not noticed. Waits are longer by it.
+    pub stopped: Duration,
     /// Samples that the profile rests on.
     pub samples: u64,
     /// Those whose stack reaches the thread's start.
@@ -373,6 +376,7 @@ pub(crate) mod tests {
             rung_limits: "on the kernel's ticks".into(),
             rungs_refused: vec!["perf-sigtrap: not permitted".into()],
             notes: vec!["2 threads waited throughout".into()],
+            stopped: Duration::ZERO,
             samples: 6,
             complete_stacks: 6,
             thinned: 0,

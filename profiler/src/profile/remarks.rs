@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Profile;
+use super::{Kind, Profile};
 
 impl Profile {
     /// What makes the profile say less, or other, than it seems to, and what it leaves out. Each is a
@@ -10,9 +10,23 @@ impl Profile {
     pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks: Vec<String> =
             self.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        remarks.extend(self.stopped());
         remarks.extend(self.stats.notes.iter().chain(&self.unnamed).cloned());
         remarks.extend(self.own());
         remarks
+    }
+
+    fn stopped(&self) -> Option<String> {
+        let time = told(self.stats.stopped)?;
+        let include = match self.kind {
+            Kind::OffCpu | Kind::Wall | Kind::Block | Kind::Mutex => {
+                ", and what waited meanwhile waited longer by it"
+            }
+            _ => "",
+        };
+        Some(format!(
+            "the process did not run for about {time}, since a signal or a debugger stopped it or it was frozen{include}"
+        ))
     }
 
     /// What Stagelight itself took, of the whole profile.

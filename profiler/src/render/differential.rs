@@ -44,11 +44,11 @@ impl Diff {
             stacks.map(|(stack, [first, second])| format!("{stack} {first} {second}")).collect();
         let title = format!("{}: {}", shown.title(), if of_base { "before" } else { "after" });
         if shown.folded_stacks().values().all(|value| *value <= 0) {
-            return write_empty(&title, out);
+            return write_empty(&title, &shown.remarks(), out);
         }
         let (base, new) = (self.base.amount(self.base.total()), self.new.amount(self.new.total()));
         let subtitle = format!("{base} before, {new} after; red grew, blue shrank, white stayed");
-        let mut options = options(title, subtitle);
+        let mut options = options(title, subtitle, &shown.remarks());
         options.negate_differentials = of_base;
         options.min_width = 0.1;
         // Most frames are white, as the paper is.

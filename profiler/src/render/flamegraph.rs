@@ -7,6 +7,8 @@ use inferno::flamegraph::{
     color::{BackgroundColor, MultiPalette},
 };
 
+use stagelight::export::table::shorten;
+
 use super::units::Unit;
 use crate::profile::{Kind, Profile};
 
@@ -50,15 +52,10 @@ impl Profile {
     fn write_svg(&self, direction: Direction, mut out: impl Write) -> io::Result<()> {
         let lines = self.folded_lines();
         if lines.is_empty() {
-            return write_empty(&self.title(), out);
+            return write_empty(&self.title(), &self.remarks(), out);
         }
         let (unit, factor) = self.kind.shown();
-        /// As much as a line of the picture holds.
-        const SUBTITLE: usize = 180;
-        let subtitle = stagelight::export::table::shorten(&self.subtitle_with_remarks(), SUBTITLE);
-        let mut options = options(self.title(), subtitle);
-        // In a comment, where two hyphens can't stand.
-        options.notes = self.remarks().join("; ").replace("--", "- -");
+        let mut options = options(self.title(), self.subtitle(), &self.remarks());
         options.direction = direction;
         options.count_name = unit.into();
         options.factor = factor;
@@ -68,11 +65,17 @@ impl Profile {
     }
 }
 
-/// What all pictures have in common.
-pub(super) fn options(title: String, subtitle: String) -> Options<'static> {
+/// What all pictures have in common. Remarks stand below the title as far as the line has room, and as a whole in
+/// a comment.
+pub(super) fn options(title: String, subtitle: String, remarks: &[String]) -> Options<'static> {
+    /// As much as a line of the picture holds.
+    const SUBTITLE: usize = 180;
+    let subtitle = [&[subtitle], remarks].concat().join("; ");
     let mut options = Options::default();
     options.title = title;
-    options.subtitle = Some(subtitle);
+    options.subtitle = Some(shorten(&subtitle, SUBTITLE));
+    // Two hyphens end a comment.
+    options.notes = remarks.join("; ").replace("--", "- -");
     options.colors = Palette::Multi(MultiPalette::Rust);
     options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
     options.deterministic = true;
@@ -82,16 +85,27 @@ pub(super) fn options(title: String, subtitle: String) -> Options<'static> {
     options
 }
 
-/// A picture that says that there is nothing to see. The title may hold what a label's value has: anything.
-pub(super) fn write_empty(title: &str, mut out: impl Write) -> io::Result<()> {
-    let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+/// A picture that says that there is nothing to see, and what is known of why. The texts may hold what a label's
+/// value has: anything.
+pub(super) fn write_empty(title: &str, remarks: &[String], mut out: impl Write) -> io::Result<()> {
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let height = 60 + 20 * remarks.len();
     writeln!(
         out,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 60" font-family="sans-serif">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 {height}" font-family="sans-serif">
 <rect width="100%" height="100%" fill="#eeeeb0"/>
-<text x="400" y="35" text-anchor="middle">{title}: no samples</text>
-</svg>"##,
+<text x="600" y="35" text-anchor="middle">{}: no samples</text>"##,
+        escaped(title)
     )?;
+    for (line, remark) in (0..).zip(remarks) {
+        let y = 60 + 20 * line;
+        writeln!(
+            out,
+            r#"<text x="600" y="{y}" font-size="12" text-anchor="middle">{}</text>"#,
+            escaped(remark)
+        )?;
+    }
+    writeln!(out, "</svg>")?;
     out.flush()
 }
 
