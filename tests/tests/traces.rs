@@ -494,3 +494,17 @@ fn a_span_says_what_its_error_says_if_that_is_wanted() {
     assert_eq!(json[0]["spans"][1]["error"], "disk full");
     drop(collector);
 }
+
+#[test]
+fn a_failure_among_a_flood_of_others_on_its_thread_is_kept() {
+    const RARE: usize = 8;
+    let _alone = alone();
+    let collector = collect(NONE);
+    for n in 0..RARE * 4_000 {
+        let statement = if n % 4_000 == 3_999 { "rare failure" } else { ["flood a", "flood b"][n % 2] };
+        execute(statement, 666).unwrap_err();
+    }
+    assert_eq!(traces("rare failure").len(), RARE);
+    assert!(traces("flood a").len() > 100);
+    drop(collector);
+}

@@ -128,8 +128,8 @@ pub struct RecorderStats {
     /// What was refused, by cause; every cause is listed, most with 0.
     ///
     /// Of traces: `traces_full` are slow or failed ones that were lost, and `spans_full` attributes and events that their
-    /// traces lack; a healthy program has neither. `traces_thinned` are queries that were chosen to be kept and were not, for
-    /// there were many like them; `spans_short` are the short spans that traces of very many leave out, as each says of itself.
+    /// traces lack; a healthy program has neither. `traces_thinned` are queries that were to be kept and were not, for there
+    /// were many like them; `spans_short` are the short spans that traces of very many leave out, as each says of itself.
     pub refused: Vec<(&'static str, u64)>,
 }
 

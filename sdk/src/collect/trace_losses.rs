@@ -25,7 +25,7 @@ pub(crate) fn refused(blocks: &[&Block]) -> [(&'static str, u64); 4] {
     let lost = |loss: Loss| LOST[loss as usize].load(Ordering::Relaxed);
     [
         ("traces_full", sum(|block| &block.spans.refused.traces) + lost(Loss::SlowOrFailed)),
-        ("traces_thinned", sum(|block| &block.spans.refused.chosen) + lost(Loss::Chosen)),
+        ("traces_thinned", sum(|block| &block.spans.refused.thinned) + lost(Loss::Chosen)),
         ("spans_full", sum(|block| &block.spans.refused.notes)),
         ("spans_short", sum(|block| &block.spans.refused.short_spans)),
     ]

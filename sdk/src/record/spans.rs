@@ -8,7 +8,8 @@
 //! # Room
 //! A running query always has room for [`ROOM`] records. Of one with more spans the shorter ones go (`span_room`), and their
 //! number is told. What is published waits in the rest of the ring for the reader: chosen queries may fill an eighth of it,
-//! slow ones more, failed ones all. So those that matter least give way first, each for its own cause.
+//! slow ones more, failed ones all, and once half of that is full the queries with one label set no more than their share. So
+//! those that matter least give way first, and a flood of one kind leaves room for what is rare.
 //!
 //! # Why this is sound
 //! `end` is written by the owner alone and `begin` by the one reader alone, who holds the lock of `collect::traces`. The
@@ -61,9 +62,14 @@ pub(crate) struct SpanRing {
     omitted: Cell64,
     /// Where the span that comes next is a query's own: its label set plus 1, and [`ROOT`] if no query encloses it.
     query: Cell64,
+    /// Records that were published since the reader last had read all, by label set.
+    shares: [Cell64; SHARES],
     pub(crate) refused: Refused,
     records: [[Cell64; WORDS]; RECORDS],
 }
+
+/// Label sets whose share of the ring is told apart; those beyond share one.
+const SHARES: usize = 16;
 
 /// What did not become part of a trace, by cause.
 #[derive(Debug)]
@@ -72,8 +78,8 @@ pub(crate) struct Refused {
     pub(crate) notes: Cell64,
     /// Spans of queries that were kept which were too short.
     pub(crate) short_spans: Cell64,
-    /// Chosen queries beyond what the reader takes.
-    pub(crate) chosen: Cell64,
+    /// Chosen queries beyond what the reader takes, and queries beyond the share of their label set.
+    pub(crate) thinned: Cell64,
     /// Slow and failed ones.
     pub(crate) traces: Cell64,
 }
@@ -286,6 +292,15 @@ impl SpanRing {
         thinned.left < LAST
     }
 
+    /// Owner only: whether one more query with the label set leaves room for those with others: of half of what may be
+    /// unread each set gets half.
+    fn has_share(&self, set: u32, unread: u64, most: u64) -> bool {
+        if unread == 0 {
+            self.shares.iter().for_each(|share| share.set(0));
+        }
+        unread <= most / 2 || self.shares[set as usize % SHARES].get() <= most / 4
+    }
+
     /// Owner only: the query has ended; keeps its records or takes them back.
     #[cold]
     pub(crate) fn end_query(&self, set: u32, failed: bool, ns: u64) {
@@ -301,10 +316,13 @@ impl SpanRing {
         let (most, refused) = match (failed, slow) {
             (true, _) => (UNREAD_FAILED, &self.refused.traces),
             (false, true) => (UNREAD_SLOW, &self.refused.traces),
-            (false, false) => (UNREAD_CHOSEN, &self.refused.chosen),
+            (false, false) => (UNREAD_CHOSEN, &self.refused.thinned),
         };
         if unread > most {
             return refused.add(1);
+        }
+        if !self.has_share(set, unread, most) {
+            return self.refused.thinned.add(1);
         }
         let ids = Self::ids_of(seed, self.remote());
         let flags = [(failed, FAILED), (head, HEAD), (slow, SLOW)];
@@ -318,6 +336,7 @@ impl SpanRing {
             self.omitted.get(),
         ]);
         self.refused.short_spans.add(self.omitted.get());
+        self.shares[set as usize % SHARES].add(self.count() as u64);
         self.published.store(self.end.get(), Ordering::Release);
     }
 
