@@ -176,3 +176,32 @@ fn tenants_that_come_once_users_took_what_they_could_are_told_apart() {
     }
     assert_eq!(after, tenants);
 }
+
+#[query(name = "fallback.busy", key = labels[0], tenant = labels[1], user = labels[2])]
+fn busy(labels: &[String; 4]) {
+    stagelight_tests::burn(4_000_000);
+}
+
+#[test]
+fn samples_know_their_tenant_however_many_users_there_are() {
+    if !is_child() {
+        return each("samples_know_their_tenant_however_many_users_there_are", &[""]);
+    }
+    let labels = |n: u64| [one_of(n, 7), one_of(n, 8), format!("user {n}"), String::new()];
+    run(60_000, labels);
+    let session = match stagelight_profiler::cpu().hz(999).start() {
+        Ok(session) => session,
+        Err(error) => return skip("samples of many users", &error.to_string()),
+    };
+    (100_000..100_080).for_each(|n| busy(&labels(n)));
+    let profile = session.stop().unwrap();
+    let values = |label: &str| {
+        let totals = profile.label_totals(label).into_iter().map(|(value, _)| value);
+        let mut values: Vec<_> = totals.filter(|value| !value.is_empty()).collect();
+        values.sort();
+        values
+    };
+    assert_eq!(values("tenant"), (0..8).map(|n| format!("v{n}")).collect::<Vec<_>>());
+    assert_eq!(values("statement"), (0..7).map(|n| format!("v{n}")).collect::<Vec<_>>());
+    assert_eq!(values("user"), ["other"]);
+}
