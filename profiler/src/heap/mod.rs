@@ -89,6 +89,11 @@ pub use switch::sample_heap;
 /// the macro what stands there, and remove the definition. Whoever runs the program can add options
 /// by the environment's `MALLOC_CONF`, which comes after the macro's.
 ///
+/// # Static programs
+/// In a program without shared libraries (`-C target-feature=+crt-static`) jemalloc serves Rust's
+/// allocations alone, and C code keeps the C library's allocator: that allocates before jemalloc can
+/// start there. The profile's rung says so.
+///
 /// This also gives each stage its allocated bytes. Elsewhere than on Linux it declares nothing.
 #[cfg(feature = "heap")]
 #[macro_export]

@@ -31,7 +31,9 @@ fn dumping() -> MutexGuard<'static, ()> {
 
 impl Tier for Active {
     fn name(&self) -> String {
-        format!("jemalloc with {}", self.unwinder)
+        // In a static program C code keeps the C library's allocator.
+        let whose = if cfg!(target_feature = "crt-static") { ", for Rust alone" } else { "" };
+        format!("jemalloc with {}{whose}", self.unwinder)
     }
 
     fn lacks(&self) -> Option<(&'static str, &str)> {
