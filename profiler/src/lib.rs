@@ -118,6 +118,12 @@
 //! - In a dynamic library, thread-locals may allocate at their first use, which a handler can't bear: link this crate
 //!   into the executable.
 //!
+//! # Plugins
+//! A dynamic library that links a copy of `stagelight` of its own records apart from the program:
+//! its stages and queries are not in the program's figures, and a sample that falls into it has the
+//! stage and labels of the program's code that called it. So have a stage of the program's around
+//! the call. `/api/v1/status` names such libraries in its `warnings`.
+//!
 //! # Exec
 //! A process may call `exec` while a profile runs, a continuous one too: what a profile left
 //! pending does not kill the program that comes after, and there is nothing to call before.
@@ -141,7 +147,11 @@ mod armed;
 mod clock;
 #[cfg(feature = "control")]
 mod control;
+#[cfg(all(feature = "control", target_os = "linux"))]
+mod copies;
 mod cpu;
+#[cfg(target_os = "linux")]
+mod elf_notes;
 mod error;
 mod focus;
 mod heap;

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_void};
 use std::ops::Range;
 
+use crate::elf_notes::{ElfNote, elf_notes};
+
 /// One of them, valid while [`each`] visits it.
 pub(crate) struct Object<'a> {
     info: &'a libc::dl_phdr_info,
@@ -57,6 +59,22 @@ impl Object<'_> {
     pub(crate) fn place(&self, header: &libc::Elf64_Phdr) -> Range<u64> {
         let start = self.bias().wrapping_add(header.p_vaddr);
         start..start.wrapping_add(header.p_memsz)
+    }
+
+    /// Its notes.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = ElfNote<'_>> {
+        self.headers(libc::PT_NOTE).flat_map(|header| {
+            let place = self.place(header);
+            let within = |segment: &Range<u64>| segment.start <= place.start && place.end <= segment.end;
+            let length = match self.segments().any(|segment| within(&segment)) {
+                true => (place.end - place.start) as usize,
+                false => 0,
+            };
+            let start = if length == 0 { std::ptr::dangling() } else { place.start as *const u8 };
+            // SAFETY: a loaded segment contains the notes, or there are none; the loader's lock keeps
+            // it while the object is visited.
+            elf_notes(unsafe { std::slice::from_raw_parts(start, length) }, header.p_align)
+        })
     }
 
     /// The places of its loaded segments.

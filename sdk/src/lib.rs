@@ -102,6 +102,7 @@
 
 pub mod bridge;
 mod collect;
+mod copy_note;
 pub mod export;
 pub mod lock;
 pub mod metrics;
@@ -184,6 +185,10 @@ macro_rules! event {
 /// For the macros' output and for `stagelight-profiler`. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    /// The note by which copies of this crate are found.
+    pub mod copy_note {
+        pub use crate::copy_note::{KIND, NAME, Note, own};
+    }
     pub use crate::collect::own_threads::{count_own_thread, own_threads_cpu};
     pub use crate::lock::private as lock;
     pub use crate::record::expansion::{capture, never_reached, not_empty, once};

@@ -82,7 +82,11 @@ pub(super) fn status((): ()) -> Json<Value> {
 
 /// What makes figures say less than they seem to, in sentences.
 fn warnings(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.label_fallbacks.iter().map(ToString::to_string).collect()
+    let warnings = snapshot.label_fallbacks.iter().map(ToString::to_string);
+    #[cfg(target_os = "linux")]
+    let warnings =
+        warnings.chain(crate::copies::others().iter().map(ToString::to_string).collect::<Vec<_>>());
+    warnings.collect()
 }
 
 /// `GET /api/v1/kept`

@@ -58,33 +58,9 @@ fn path_at(maps: &str, address: u64) -> Option<&str> {
 }
 
 fn build_id(object: &Object<'_>) -> String {
-    let notes = object.headers(libc::PT_NOTE).find_map(|header| {
-        let place = object.place(header);
-        object.segments().find(|segment| segment.start <= place.start && place.end <= segment.end)?;
-        let length = (place.end - place.start) as usize;
-        // SAFETY: a loaded segment contains the notes, and the loader's lock keeps it while the object is visited.
-        let bytes = unsafe { std::slice::from_raw_parts(place.start as *const u8, length) };
-        build_id_in(bytes, header.p_align.clamp(4, 8) as usize)
-    });
-    notes.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
-}
-
-/// The build id among the notes of a segment: each has the lengths of its name and content, a type, and the two, padded.
-/// Source: elf(5), "Notes (Nhdr)".
-fn build_id_in(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     const BUILD_ID: u32 = 3;
-    const HEADER: usize = 12;
-    while notes.len() > HEADER {
-        let word = |index: usize| Some(u32::from_ne_bytes(notes.get(index * 4..)?.first_chunk().copied()?));
-        let (name, content, kind) = (word(0)? as usize, word(1)? as usize, word(2)?);
-        let start = (HEADER + name).next_multiple_of(align);
-        let end = start.checked_add(content)?;
-        if kind == BUILD_ID && notes.get(HEADER..HEADER + name)? == b"GNU\0" {
-            return notes.get(start..end);
-        }
-        notes = notes.get(end.next_multiple_of(align)..)?;
-    }
-    None
+    let id = object.notes().find(|note| note.kind == BUILD_ID && note.name == b"GNU\0");
+    id.map(|id| id.content.iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -116,25 +92,5 @@ mod tests {
         assert_eq!(path_at(maps, 0x7f00_0000_0010), None);
         assert_eq!(path_at(maps, 0x10), None);
         assert_eq!(path_at("no lines", 0), None);
-    }
-
-    #[test]
-    fn notes_are_read_to_their_end_and_not_beyond() {
-        let note = |name: &[u8], kind: u32, content: &[u8]| {
-            let mut note = Vec::new();
-            for word in [name.len() as u32, content.len() as u32, kind] {
-                note.extend(word.to_ne_bytes());
-            }
-            note.extend(name);
-            note.extend(content);
-            note
-        };
-        let mut notes = note(b"GNU\0", 1, &[9; 16]);
-        notes.extend(note(b"GNU\0", 3, &[1, 2, 3, 4]));
-        assert_eq!(build_id_in(&notes, 4), Some(&[1, 2, 3, 4][..]));
-        assert_eq!(build_id_in(&notes[..notes.len() - 1], 4), None);
-        assert_eq!(build_id_in(&note(b"Go\0\0", 3, &[1; 4]), 4), None);
-        assert_eq!(build_id_in(&[0xff; 64], 4), None);
-        assert_eq!(build_id_in(&[], 4), None);
     }
 }
