@@ -175,7 +175,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
                 history::look(keep);
             }
             if settings.traces.is_some() {
-                traces::gather();
+                traces::gather(observed);
             }
             // A look that came late does not make the next ones come in a bunch.
             look_due = (look_due + look_interval).max(now);

@@ -107,13 +107,13 @@ impl Histogram {
 
     /// Adds all of another one of the same scale.
     pub(crate) fn merge(&mut self, other: &Histogram) {
-        self.add(&other.cells, other.calls, other.timed, other.max);
+        self.add(other.cells.clone(), other.calls, other.timed, other.max);
     }
 
     /// Adds another one of the same scale.
-    pub(crate) fn add(&mut self, cells: &Counts, calls: u64, timed: u64, max: u64) {
-        self.cells.add(cells);
+    pub(crate) fn add(&mut self, cells: Counts, calls: u64, timed: u64, max: u64) {
         self.weight += cells.sum();
+        self.cells.take_in(cells);
         self.calls += calls;
         self.timed += timed;
         self.max = self.max.max(max);
@@ -162,7 +162,7 @@ mod tests {
             let mut merged = Histogram::new(scale, Counts::default(), 0, 0, 0);
             for part in &parts {
                 let part = of_scale(scale, part);
-                merged.add(&part.cells, part.calls, part.timed, part.max);
+                merged.add(part.cells, part.calls, part.timed, part.max);
             }
             let error = 1.0 / (2 * scale.cells()) as f64;
             for (histogram, skip) in [(merged.clone(), 0), (merged.since(&of_scale(scale, &parts[0])), 1)] {

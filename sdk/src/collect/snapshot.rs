@@ -141,8 +141,12 @@ pub struct RecorderStats {
 #[must_use]
 pub fn snapshot() -> Snapshot {
     let blocks = registry::blocks();
-    let reading = turnover::read(&blocks);
-    let [statements, tenants, users, databases] = LabelKind::ALL.map(|kind| labels(&reading, kind));
+    let mut reading = turnover::read(&blocks);
+    let label_fallbacks = label_fallback::of(&reading);
+    let tenants = labels(&mut reading, LabelKind::Tenant, false);
+    let users = labels(&mut reading, LabelKind::User, false);
+    let databases = labels(&mut reading, LabelKind::Database, false);
+    let statements = labels(&mut reading, LabelKind::Statement, true);
     Snapshot {
         taken_at: SystemTime::now(),
         stages: stages(&blocks),
@@ -150,7 +154,7 @@ pub fn snapshot() -> Snapshot {
         tenants,
         users,
         databases,
-        label_fallbacks: label_fallback::of(&reading),
+        label_fallbacks,
         metrics: metrics::collect(),
         recorder: recorder(&blocks),
     }
@@ -196,7 +200,7 @@ impl LabelStats {
 
 /// The queries by statement alone. Labels change hands as they do at any look.
 pub(crate) fn statements() -> Vec<LabelStats> {
-    labels(&turnover::read(&registry::blocks()), LabelKind::Statement)
+    labels(&mut turnover::read(&registry::blocks()), LabelKind::Statement, true)
 }
 
 impl LabelStats {
@@ -281,16 +285,17 @@ pub(crate) fn stage_calls() -> u64 {
     registry::blocks().iter().map(|block| block.stage_calls(stages)).sum()
 }
 
-fn labels(reading: &Reading, kind: LabelKind) -> Vec<LabelStats> {
+/// Takes the histograms of the last kind that is asked for.
+fn labels(reading: &mut Reading, kind: LabelKind, is_last: bool) -> Vec<LabelStats> {
     let mut merged: Vec<LabelStats> = Vec::new();
     // Values live for ever, and as a rule one text in one place: to compare addresses is enough here.
     let mut places: HashMap<(*const u8, usize), usize> = HashMap::new();
-    for (set, sum) in reading.sets.iter().filter(|(_, sum)| sum.calls > 0) {
+    for (set, sum) in reading.sets.iter_mut().filter(|(_, sum)| sum.calls > 0) {
         let value = set.get(kind);
         let place = *places.entry((value.as_ptr(), value.len())).or_insert_with(|| {
             merged.push(LabelStats {
                 value: value.to_owned(),
-                losses: reading.losses(kind as usize, value),
+                losses: reading.losses[kind as usize].get(value).copied().unwrap_or(0),
                 histogram: Histogram::new(COARSE, Counts::default(), 0, 0, 0),
                 ..Default::default()
             });
@@ -306,7 +311,8 @@ fn labels(reading: &Reading, kind: LabelKind) -> Vec<LabelStats> {
         stats.alloc_bytes += sum.allocated;
         stats.stages += sum.stages;
         stats.rows += sum.rows;
-        stats.histogram.add(&sum.cells, sum.calls, sum.timed, sum.max_ns);
+        let cells = if is_last { std::mem::take(&mut sum.cells) } else { sum.cells.clone() };
+        stats.histogram.add(cells, sum.calls, sum.timed, sum.max_ns);
     }
     merged.sort_by(|one, other| one.value.cmp(&other.value));
     merged.dedup_by(|again, first| {

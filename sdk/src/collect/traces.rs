@@ -79,8 +79,9 @@ pub(crate) fn stop() {
     traces.take_fresh();
 }
 
-/// Takes what the threads have published. Often enough that their rings don't fill.
-pub(crate) fn gather() {
+/// Takes what the threads have published. Often enough that their rings don't fill. They are kept to be handed on if
+/// anyone is there to take them.
+pub(crate) fn gather(hand_on: bool) {
     let mut traces = lock();
     let mut pending: Vec<Record> = Vec::new();
     for block in registry::blocks() {
@@ -94,20 +95,23 @@ pub(crate) fn gather() {
             }
             let trace = assemble(block, now, &record, &pending);
             pending.clear();
-            traces.add(Arc::new(trace), (record[0] >> NUMBER_SHIFT) as usize);
+            traces.add(Arc::new(trace), (record[0] >> NUMBER_SHIFT) as usize, hand_on);
         });
     }
 }
 
 impl Traces {
     /// `set` is the number of the query's labels.
-    fn add(&mut self, trace: Arc<Trace>, set: usize) {
+    fn add(&mut self, trace: Arc<Trace>, set: usize, hand_on: bool) {
         self.shelves.put(Arc::clone(&trace));
         let kept = trace.kept;
         if kept.slow {
             // At once, and not at the window's end: else a hot statement fills the rings meanwhile.
             let [statement, ..] = trace.labels;
             spans::raise_slow(set, self.shelves.least_slow(statement));
+        }
+        if !hand_on {
+            return;
         }
         let matters = kept.slow || kept.failed;
         let bytes = &mut self.fresh_bytes[usize::from(matters)];

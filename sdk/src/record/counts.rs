@@ -25,11 +25,6 @@ impl Counts {
 
     #[inline(never)]
     fn insert(&mut self, at: usize, number: u16) {
-        // What most histograms need.
-        const FEW: usize = 8;
-        if self.0.capacity() == 0 {
-            self.0.reserve_exact(FEW);
-        }
         self.0.insert(at, (number, [0; LINE]));
     }
 
@@ -49,6 +44,23 @@ impl Counts {
 
     pub(crate) fn sum(&self) -> u64 {
         self.0.iter().flat_map(|(_, counts)| counts).fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// Makes room for so many lines, if there are none.
+    #[inline]
+    pub(crate) fn expect(&mut self, lines: usize) {
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(lines);
+        }
+    }
+
+    /// As [`add`](Self::add), without a copy where there are none yet.
+    pub(crate) fn take_in(&mut self, other: Counts) {
+        if self.0.is_empty() {
+            *self = other;
+        } else {
+            self.add(&other);
+        }
     }
 
     /// Counters wrap, as they do in the blocks.

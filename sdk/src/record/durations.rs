@@ -82,6 +82,8 @@ impl<const SLOTS: usize> Durations<SLOTS> {
             return;
         }
         let (last, weight) = unpack(scale, pending);
+        // What most histograms need.
+        sum.expect((SLOTS / 12).max(3));
         let mut from = 0;
         for (number, slot) in self.slots.iter().enumerate().filter(|(_, slot)| Lines::is_taken(slot)) {
             let sum = sum.line(number, &mut from);

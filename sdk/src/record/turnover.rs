@@ -64,14 +64,9 @@ struct Turnover {
 /// The figures of all label sets at one instant, by what they are figures of; some more than once.
 pub(crate) struct Reading {
     pub(crate) sets: Vec<(&'static LabelSet, LabelFigures)>,
-    losses: [HashMap<&'static str, u32>; KINDS],
-}
-
-impl Reading {
-    /// How often a value has lost its entry: where it did between two readings, its figures began anew.
-    pub(crate) fn losses(&self, kind: usize, value: &str) -> u32 {
-        self.losses[kind].get(value).copied().unwrap_or(0)
-    }
+    /// How often each value has lost its entry, those alone that ever did: where one did between two readings, its figures
+    /// began anew.
+    pub(crate) losses: [HashMap<&'static str, u32>; KINDS],
 }
 
 /// Reads the label sets' figures of all blocks, once heavy newcomers have got their entries.
