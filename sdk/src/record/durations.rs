@@ -11,7 +11,7 @@
 //! counts but that which the duration belongs to. That one it reads at another such moment: if the number still is the same,
 //! the pending duration comes on top; if not, it has been counted meanwhile. So what one reader saw a later one sees too.
 
-use std::sync::atomic::{AtomicU16, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering, fence};
 
 use super::cells::Cell64;
 use super::counts::Counts;
@@ -33,7 +33,12 @@ pub(crate) struct Durations<const SLOTS: usize> {
     pending: Cell64,
     max_ns: Cell64,
     slots: [AtomicU16; SLOTS],
+    /// The first and the last slot that names a line, each plus 1; 0 while none does.
+    first: AtomicU8,
+    last: AtomicU8,
 }
+
+const _: () = assert!(slots(super::octaves::FINE) < u8::MAX as usize);
 
 /// How often a reader looks again. An owner that was interrupted between two stores would have it wait: then one duration
 /// counts twice or not at all until the next look.
@@ -58,11 +63,31 @@ impl<const SLOTS: usize> Durations<SLOTS> {
         if timed != 0 {
             let (index, weight) = unpack(scale, before);
             if let Some(slot) = self.slots.get(index / LINE) {
-                lines.add(slot, index, weight);
+                if lines.add(slot, index, weight) {
+                    self.took(index / LINE);
+                }
             }
         }
         self.timed.publish(number);
         self.max_ns.raise_to(ns);
+    }
+
+    /// Owner only, before the number is published: a slot names a line since now.
+    #[cold]
+    #[inline(never)]
+    fn took(&self, slot: usize) {
+        let (slot, first) = (slot as u8 + 1, self.first.load(Ordering::Relaxed));
+        self.first.store(if first == 0 { slot } else { first.min(slot) }, Ordering::Relaxed);
+        self.last.store(self.last.load(Ordering::Relaxed).max(slot), Ordering::Relaxed);
+    }
+
+    /// The slots that name lines, each with its place among all.
+    #[inline]
+    fn taken(&self) -> impl Iterator<Item = (usize, &AtomicU16)> {
+        let (first, last) = (self.first.load(Ordering::Relaxed), self.last.load(Ordering::Relaxed));
+        let (first, last) = (usize::from(first.max(1)) - 1, usize::from(last));
+        let slots = self.slots.get(first..last).unwrap_or_default();
+        (first..).zip(slots).filter(|(_, slot)| Lines::is_taken(slot))
     }
 
     /// Those that were recorded. Any thread.
@@ -85,7 +110,7 @@ impl<const SLOTS: usize> Durations<SLOTS> {
         // What most histograms need.
         sum.expect((SLOTS / 12).max(3));
         let mut from = 0;
-        for (number, slot) in self.slots.iter().enumerate().filter(|(_, slot)| Lines::is_taken(slot)) {
+        for (number, slot) in self.taken() {
             let sum = sum.line(number, &mut from);
             let before = sum[last % LINE];
             lines.add_to(slot, sum);
@@ -108,7 +133,7 @@ impl<const SLOTS: usize> Durations<SLOTS> {
     #[inline]
     pub(crate) fn prefetch(&self, lines: &Lines) {
         if self.timed() != 0 {
-            self.slots.iter().for_each(|slot| lines.prefetch(slot));
+            self.taken().for_each(|(_, slot)| lines.prefetch(slot));
         }
     }
 

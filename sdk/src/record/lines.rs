@@ -65,13 +65,20 @@ pub(crate) struct Lines {
 struct Line([Cell32; LINE]);
 
 impl Lines {
-    /// Owner only: adds `n` to the `index`-th count of the line that `slot` names, or will.
+    /// Owner only: adds `n` to the `index`-th count of the line that `slot` names, or will. Whether it names one since now.
     #[inline(always)]
-    pub(crate) fn add(&self, slot: &AtomicU16, index: usize, n: u32) {
+    pub(crate) fn add(&self, slot: &AtomicU16, index: usize, n: u32) -> bool {
+        let mut is_new = false;
         let line = match slot.load(Ordering::Relaxed) {
             0 => match self.grow(slot) {
-                0 => return self.refused.add(1),
-                line => line,
+                0 => {
+                    self.refused.add(1);
+                    return false;
+                }
+                line => {
+                    is_new = true;
+                    line
+                }
             },
             line => line,
         };
@@ -83,6 +90,7 @@ impl Lines {
         } else {
             count.set(sum);
         }
+        is_new
     }
 
     /// First touch: takes a line and notes it in the slot. 0 if there is none.
@@ -239,7 +247,7 @@ mod tests {
     fn a_full_arena_refuses() {
         let lines = lines();
         let slots: Vec<_> = (0..LINES + 10).map(|_| AtomicU16::new(0)).collect();
-        slots.iter().for_each(|slot| lines.add(slot, 0, 1));
+        slots.iter().for_each(|slot| assert!(lines.add(slot, 0, 1) == Lines::is_taken(slot)));
         let counted = slots.iter().filter(|slot| lines.read(slot).is_some()).count();
         assert!(counted < LINES && counted > 0);
         assert_eq!(counted as u64 + lines.refused.get(), slots.len() as u64);
