@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::account::{Account, Group, Now, Part};
+use super::query_cpu::QueryCpu;
 use super::thread_state::{self, ThreadState};
 use crate::record::interner::NO_LABELS;
 use crate::record::labels::{LabelKind, label_set};
@@ -45,6 +46,7 @@ pub struct ActiveHistory {
     threads: Vec<u32>,
     listed: Option<Instant>,
     turns: Turns,
+    query_cpu: QueryCpu,
 }
 
 /// Whose turn it is.
@@ -101,6 +103,7 @@ impl ActiveHistory {
             threads: Vec::new(),
             listed: None,
             turns: Turns::default(),
+            query_cpu: QueryCpu::default(),
         }
     }
 
@@ -129,6 +132,8 @@ impl ActiveHistory {
                 rows.push(Row { stage: 0, labels, state: ThreadState::Awaiting, amount: awaiting as f32 });
             }
         }
+        let within = |row: &&Row| row.state == ThreadState::Running && row.labels != NO_LABELS;
+        self.query_cpu.add(at, rows.iter().filter(within).map(|row| f64::from(row.amount)).sum());
         self.rows += rows.len();
         self.looks.push_back(Look { at, rows });
         while let Some(oldest) = self.looks.front() {

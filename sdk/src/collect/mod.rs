@@ -19,6 +19,7 @@ pub(crate) mod own_threads;
 pub(crate) mod process;
 pub(crate) mod punctuality;
 pub(crate) mod queries;
+pub(crate) mod query_cpu;
 pub(crate) mod snapshot;
 pub(crate) mod thread_state;
 pub(crate) mod trace;

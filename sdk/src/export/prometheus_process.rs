@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::exposition::Number;
 use super::prometheus::{Families, counter, gauge, nanoseconds};
 use crate::collect::process::ProcessStats;
+use crate::collect::query_cpu::query_cpu;
 use crate::metrics::exposed::{PROCESS_CPU, PROCESS_MEMORY, PROCESS_START};
 
 /// What the system doesn't tell is left out.
@@ -22,5 +23,16 @@ pub(super) fn families() -> Families {
     });
     let memory = resident_bytes
         .map(|bytes| gauge(PROCESS_MEMORY, "Memory of the process that is in RAM.", Number::from(bytes)));
-    [cpu, started, memory].into_iter().flatten().collect()
+    let by_query = query_cpu().map(|[within, outside]| {
+        let series: [(&[(&str, &str)], Number); 2] = [
+            (&[("in", "queries")], Number::Nanoseconds(within)),
+            (&[("in", "no_query")], Number::Nanoseconds(outside)),
+        ];
+        counter(
+            "stagelight_cpu_seconds_total",
+            "CPU time of the process in queries and in none, from the collector's looks.",
+            &series,
+        )
+    });
+    [cpu, started, memory, by_query].into_iter().flatten().collect()
 }

@@ -62,10 +62,10 @@ impl<const SLOTS: usize> Durations<SLOTS> {
         fence(Ordering::Release);
         if timed != 0 {
             let (index, weight) = unpack(scale, before);
-            if let Some(slot) = self.slots.get(index / LINE) {
-                if lines.add(slot, index, weight) {
-                    self.took(index / LINE);
-                }
+            if let Some(slot) = self.slots.get(index / LINE)
+                && lines.add(slot, index, weight)
+            {
+                self.took(index / LINE);
             }
         }
         self.timed.publish(number);
