@@ -2,7 +2,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stagelight::{InQuery as _, QueryContext, query, stage};
 use stagelight_profiler::{Profile, allocs, cpu, lock, locks};
@@ -15,6 +15,8 @@ stagelight_profiler::heap_profiler!(lg_sample = 12);
 struct Job {
     context: QueryContext,
     work: Box<dyn FnOnce() + Send>,
+    /// Told once the thread has left what the job was done for.
+    done: mpsc::Sender<()>,
 }
 
 /// A thread that takes jobs from a queue.
@@ -27,8 +29,10 @@ impl Pool {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::spawn(move || {
             for job in queue {
-                let _attached = job.context.attach();
+                let attached = job.context.attach();
                 (job.work)();
+                drop(attached);
+                job.done.send(()).unwrap();
             }
         });
         Self { jobs }
@@ -36,10 +40,12 @@ impl Pool {
 
     /// Hands work over, and waits for it.
     fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        let (give, result) = mpsc::channel();
         let (done, wait) = mpsc::channel();
-        let work = Box::new(move || done.send(work()).unwrap());
-        self.jobs.send(Job { context: QueryContext::current(), work }).unwrap();
-        wait.recv().unwrap()
+        let work = Box::new(move || give.send(work()).unwrap());
+        self.jobs.send(Job { context: QueryContext::current(), work, done }).unwrap();
+        wait.recv().unwrap();
+        result.recv().unwrap()
     }
 }
 
@@ -216,4 +222,38 @@ fn what_a_pool_allocates_is_the_stage_s_that_handed_it_over() {
     let profile = session.stop().unwrap();
     let (tenant, stage) = (total(&profile, "tenant", "pool heap"), total(&profile, "stage", "pool.heap"));
     assert!(tenant > 8 << 20 && stage == tenant, "{stage} of {tenant}");
+}
+
+#[test]
+fn a_query_that_begins_in_a_pool_leaves_the_same_trace_whatever_stages_led_to_it() {
+    #[query(name = "pool.traced", key = statement)]
+    fn traced(statement: &'static str) {
+        scan(|| scan(|| ()));
+    }
+    #[stage(name = "pool.request")]
+    fn request(pool: &Pool, statement: &'static str) {
+        pool.run(move || traced(statement));
+    }
+    let settings = stagelight::TraceSettings { head: 1.0, slow: None };
+    let collector =
+        stagelight::collector().every(Duration::from_millis(20)).traces(Some(settings)).start().unwrap();
+    let pool = Pool::new();
+    pool.run(|| traced("pool direct"));
+    request(&pool, "pool below");
+    let tree = |statement: &str| -> Vec<(&'static str, Option<usize>)> {
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            let traces = stagelight::recent_traces();
+            if let Some(trace) = traces.iter().find(|trace| trace.labels[0] == statement) {
+                let place = |id| trace.spans.iter().position(|span| Some(span.id) == id);
+                return trace.spans.iter().map(|span| (span.name, place(span.parent))).collect();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{statement} left no trace");
+    };
+    let expected = [("pool.traced", None), ("pool.scan", Some(0)), ("pool.scan", Some(1))];
+    assert_eq!(tree("pool direct"), expected);
+    assert_eq!(tree("pool below"), expected);
+    drop(collector);
 }

@@ -44,7 +44,7 @@ const CARRIED: usize = 24;
 ///
 /// Samples, waits, allocations and the [active](crate::active) threads have the query's labels there and the path of stages
 /// that led to the work, of at most 24, below which the stages entered there stand. [Rows](crate::rows) that are
-/// reported there count for the query. What is not carried is the [trace](crate::Trace): it has the spans of the thread,
+/// reported there count for the query as the thread leaves it. What is not carried is the [trace](crate::Trace): it has the spans of the thread,
 /// or the task, that the query itself runs on.
 ///
 /// It is 72 bytes of plain numbers, to copy and to send; making one and putting it on allocates nothing.
