@@ -64,9 +64,9 @@
 //! - **Sampling.** Every call is counted; whether a query's stages are timed is decided at its root. A [`collector`] runs a
 //!   [`governor`](fn@governor) that keeps recording under 3 % of the process's CPU time, and [`set_mode`] switches stages by
 //!   pattern: span, time, count, off. Figures of sampled calls are unbiased and say how many [timed](StageStats::timed) calls they rest on.
-//! - **Traces.** With a collector, one timed query in ten and all that fail or are slow for their statement leave a
-//!   [`Trace`], with what [`record`] and [`event!`] noted; [`find_traces`] finds them by label, length and failure, and
-//!   [`TraceContext`] takes `traceparent` in and out.
+//! - **Traces.** With a collector, one timed query in ten and all that fail or are slow for their
+//!   statement leave a [`Trace`], with what [`record`] and [`event!`] noted; [`find_traces`] finds
+//!   them by label, length and failure, and [`TraceContext`] takes `traceparent` in and out.
 //! - **Activity.** [`active`](fn@active) tells what every thread is in at this instant and does,
 //!   [`active_averages`] what was active over the last minutes, threads outside of stages too:
 //!   running, runnable, or waiting for a lock, I/O, a condition or time.
@@ -87,13 +87,14 @@
 //! # Your responsibilities
 //! - Put stages on what takes microseconds or more, or is called by the thousand, not by the million: ten nanoseconds of
 //!   work is not worth twenty of measuring.
-//! - Use statement *keys*: text with its constants taken out, a name or a digest. Up to 1,022 values of each label are
-//!   told apart, and some 3,000 ways in which the labels are combined; what is beyond counts as `other`, so that totals stay
-//!   exact. Where there are too many combinations, a query gives up one label and keeps the others: with 60,000 users the
-//!   user alone, never the tenant for it. [`Snapshot::label_fallbacks`] says which labels fell back, and so do the API's status
-//!   and each profile. A value that is heavy gets its own entry whenever it comes: what is looked at next gives it that of
-//!   one which does next to nothing, whose figures move to `other`. So counters never fall but for a value that went and
-//!   came again.
+//! - Use statement *keys*: text with its constants taken out, a name or a digest. Up to 1,022
+//!   values of each label are told apart, and some 3,000 ways in which the labels are combined;
+//!   what is beyond counts as `other`, so that totals stay exact. Where there are too many
+//!   combinations, a query gives up one label and keeps the others: with 60,000 users the user
+//!   alone, never the tenant for it. [`Snapshot::label_fallbacks`] says which labels fell back, and
+//!   so do the API's status and each profile. A value that is heavy gets its own entry whenever it
+//!   comes: what is looked at next gives it that of one which does next to nothing, whose figures
+//!   move to `other`. So counters never fall but for a value that went and came again.
 //! - A label that is secret is secret no more: it shows in metrics and profiles.
 //!
 //! # What it is not for

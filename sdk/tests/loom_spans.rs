@@ -1,8 +1,9 @@
 //! A thread's span ring and the one who reads it, under all interleavings that Loom can think of:
 //! `RUSTFLAGS="--cfg loom" cargo test -p stagelight --test loom_spans --release`.
 //!
-//! A model, with Loom's types, of `record::spans::SpanRing::{resume, write, end_query, drain}`: the same loads and stores in
-//! the same order with the same orderings. Who changes one changes the other.
+//! A model, with Loom's types, of `record::spans::SpanRing::{resume, write, end_query, drain}`: the
+//! same loads and stores in the same order with the same orderings. Who changes one changes the
+//! other.
 #![cfg(loom)]
 
 use loom::sync::Arc;
@@ -75,7 +76,8 @@ fn what_is_kept_is_read_whole_and_once_and_what_is_not_never() {
         let owner = thread::spawn({
             let ring = ring.clone();
             move || {
-                // Kept, taken back, kept if the first was read by then, and taken back, over what was read.
+                // Kept, taken back, kept if the first was read by then, and taken back, over what
+                // was read.
                 for (kept, values) in [(true, [1, 2]), (false, [3, 4]), (true, [5, 6]), (false, [7, 8])] {
                     ring.resume();
                     values.iter().for_each(|&value| ring.write(value));

@@ -1,5 +1,5 @@
-//! Labels that are combined in more ways than are told apart: what is given up, and what stays exact. Each case has a process
-//! of its own, since what is full stays full.
+//! Labels that are combined in more ways than are told apart: what is given up, and what stays
+//! exact. Each case has a process of its own, since what is full stays full.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

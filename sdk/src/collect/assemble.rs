@@ -95,7 +95,8 @@ fn link(root_id: u64, spans: &mut [Span], depths: &mut [u8]) {
     let mut open: Vec<(u8, SystemTime, u64)> = Vec::new();
     for (n, (span, depth)) in spans.iter_mut().zip(depths.iter()).enumerate() {
         span.id = if n == 0 { root_id } else { spans::span_id(root_id, n as u64) };
-        // Where the span that it lay in was left out, one that began later is no parent, however deep it lies.
+        // Where the span that it lay in was left out, one that began later is no parent, however
+        // deep it lies.
         while open.len() > 1
             && open.last().is_some_and(|(outer, began, _)| outer >= depth || *began > span.start)
         {

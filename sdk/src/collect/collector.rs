@@ -85,9 +85,10 @@ impl CollectorBuilder {
         self
     }
 
-    /// Whether a span says what its stage's error says, by its `Display`, cut to 240 bytes. Off unless it is asked for: such
-    /// texts often quote the values that a statement was given, and whoever sees a trace sees them. Of an error that a
-    /// function with `#[track_caller]` passes on by `?` the text is not known.
+    /// Whether a span says what its stage's error says, by its `Display`, cut to 240 bytes. Off
+    /// unless it is asked for: such texts often quote the values that a statement was given, and
+    /// whoever sees a trace sees them. Of an error that a function with `#[track_caller]` passes on
+    /// by `?` the text is not known.
     pub fn error_texts(mut self, noted: bool) -> Self {
         self.error_texts = noted;
         self

@@ -8,7 +8,8 @@ use crate::record::labels::LabelKind;
 use crate::record::registry;
 use crate::record::turnover::{self, Reading};
 
-/// A kind of label of which queries count as `other`, and why. Its [`Display`](fmt::Display) is a sentence for people.
+/// A kind of label of which queries count as `other`, and why. Its [`Display`](fmt::Display) is a
+/// sentence for people.
 ///
 /// The other kinds' totals are exact all the same, and so is the sum over the values of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub struct LabelFallback {
     pub of: u64,
     /// Whether more different values came than are told apart.
     pub values: bool,
-    /// Whether the kind was given up where values were combined in more ways than are told apart, so that the queries'
-    /// other labels could be kept.
+    /// Whether the kind was given up where values were combined in more ways than are told apart,
+    /// so that the queries' other labels could be kept.
     pub combinations: bool,
 }
 
@@ -49,8 +50,8 @@ impl fmt::Display for LabelFallback {
     }
 }
 
-/// The labels that fell back so far, in the order of [`LabelKind::ALL`]; as a rule there are none, and then it costs next to
-/// nothing. Else it costs some microseconds a thread.
+/// The labels that fell back so far, in the order of [`LabelKind::ALL`]; as a rule there are none,
+/// and then it costs next to nothing. Else it costs some microseconds a thread.
 #[must_use]
 pub fn label_fallbacks() -> Vec<LabelFallback> {
     if interner::shortages().iter().any(|shortage| shortage.values || shortage.sets) {

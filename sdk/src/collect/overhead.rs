@@ -66,7 +66,8 @@ pub(crate) fn prices() -> Prices {
         let timed = price(block, stage);
         block.set_weight(0);
         let counted = price(block, stage);
-        // Those of a query, if there was one: labels of our own could come as heavy newcomers and take another's entry.
+        // Those of a query, if there was one: labels of our own could come as heavy newcomers and
+        // take another's entry.
         let mut sets = (0..interner::count() as u32).map(|number| label_set(number).values);
         let told_apart = |values: &[&str; KINDS]| {
             values.iter().any(|value| !value.is_empty()) && !values.contains(&interner::OTHER)

@@ -32,7 +32,8 @@ pub struct Snapshot {
     pub users: Vec<LabelStats>,
     /// Queries by database.
     pub databases: Vec<LabelStats>,
-    /// Kinds of label whose values or combinations are too many to be told apart; as a rule there are none.
+    /// Kinds of label whose values or combinations are too many to be told apart; as a rule there
+    /// are none.
     pub label_fallbacks: Vec<LabelFallback>,
     /// The user's own metrics, by name.
     pub metrics: Vec<MetricFamily>,
@@ -127,9 +128,10 @@ pub struct RecorderStats {
     pub bytes: usize,
     /// What was refused, by cause; every cause is listed, most with 0.
     ///
-    /// Of traces: `traces_full` are slow or failed ones that were lost, and `spans_full` attributes and events that their
-    /// traces lack; a healthy program has neither. `traces_thinned` are queries that were to be kept and were not, for there
-    /// were many like them; `spans_short` are the short spans that traces of very many leave out, as each says of itself.
+    /// Of traces: `traces_full` are slow or failed ones that were lost, and `spans_full` attributes
+    /// and events that their traces lack; a healthy program has neither. `traces_thinned` are
+    /// queries that were to be kept and were not, for there were many like them; `spans_short` are
+    /// the short spans that traces of very many leave out, as each says of itself.
     pub refused: Vec<(&'static str, u64)>,
 }
 

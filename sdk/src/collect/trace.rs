@@ -14,10 +14,11 @@ pub struct Trace {
     pub parent_id: Option<u64>,
     /// The query's labels, in the order of [`LabelKind::ALL`]; empty where unsaid.
     pub labels: [&'static str; LabelKind::ALL.len()],
-    /// Whether it was kept by the choice at its start, for being slow, for having failed: at least one holds.
+    /// Whether it was kept by the choice at its start, for being slow, for having failed: at least
+    /// one holds.
     pub kept: Kept,
-    /// The query's own span first, then those below it in the order in which they began: of a query with more than some
-    /// 500 the longest, and those that failed before those that did not.
+    /// The query's own span first, then those below it in the order in which they began: of a query
+    /// with more than some 500 the longest, and those that failed before those that did not.
     pub spans: Vec<Span>,
     /// Spans that were left out for being short.
     pub omitted: u64,
@@ -45,7 +46,8 @@ pub struct Span {
     pub name: &'static str,
     /// The stage's component.
     pub component: &'static str,
-    /// Of a query's own span its labels, in the order of [`LabelKind::ALL`]: whichever statement of a transaction it is.
+    /// Of a query's own span its labels, in the order of [`LabelKind::ALL`]: whichever statement of
+    /// a transaction it is.
     pub query: Option<[&'static str; LabelKind::ALL.len()]>,
     /// When it began.
     pub start: SystemTime,
@@ -53,8 +55,8 @@ pub struct Span {
     pub duration: Duration,
     /// Whether it returned an `Err`.
     pub failed: bool,
-    /// What its error says, cut to 240 bytes, if [texts are wanted](crate::CollectorBuilder::error_texts) and the error can
-    /// be shown.
+    /// What its error says, cut to 240 bytes, if [texts are
+    /// wanted](crate::CollectorBuilder::error_texts) and the error can be shown.
     pub error: Option<Box<str>>,
     /// Bytes that were allocated within it.
     pub alloc_bytes: u64,

@@ -16,8 +16,8 @@ use crate::record::labels::LabelKind;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceFilter {
-    /// Values that the query's labels must have, in the order of [`LabelKind::ALL`]; `""` for queries that did not say. A
-    /// statement may also be that of a query nested in it.
+    /// Values that the query's labels must have, in the order of [`LabelKind::ALL`]; `""` for
+    /// queries that did not say. A statement may also be that of a query nested in it.
     pub labels: [Option<String>; LabelKind::ALL.len()],
     /// How long the query took at least.
     pub min: Duration,

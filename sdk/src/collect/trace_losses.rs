@@ -1,5 +1,5 @@
-//! How many traces were lost, and for what. Apart from the traces and without a lock, so that a snapshot needs none that a
-//! thread may have held when it forked the process.
+//! How many traces were lost, and for what. Apart from the traces and without a lock, so that a
+//! snapshot needs none that a thread may have held when it forked the process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,8 +1,9 @@
-//! The traces that are remembered: those of failed, of slow and of chosen queries apart, each within so many bytes.
+//! The traces that are remembered: those of failed, of slow and of chosen queries apart, each
+//! within so many bytes.
 //!
-//! A shelf holds one statement's. Where bytes run short, a trace of the statement that has most of them goes: of the slow ones
-//! the quickest, of all others the oldest. So no statement, however hot, drives out those of others, and what was chosen
-//! drives out nothing that was slow or failed.
+//! A shelf holds one statement's. Where bytes run short, a trace of the statement that has most of
+//! them goes: of the slow ones the quickest, of all others the oldest. So no statement, however
+//! hot, drives out those of others, and what was chosen drives out nothing that was slow or failed.
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -47,7 +48,8 @@ impl Shelves {
         Self { kinds: BYTES.map(|most| Kind { shelves: HashMap::new(), bytes: 0, most }) }
     }
 
-    /// Puts a trace on the shelf for what it was kept for first: failing, being slow, or being chosen.
+    /// Puts a trace on the shelf for what it was kept for first: failing, being slow, or being
+    /// chosen.
     pub(crate) fn put(&mut self, trace: Arc<Trace>) {
         let kind = match trace.kept {
             kept if kept.failed => FAILED,
@@ -69,8 +71,8 @@ impl Shelves {
         }
     }
 
-    /// Nanoseconds beyond which a statement's slow traces are worth more than the quickest that it keeps. 0 while there is
-    /// room for any.
+    /// Nanoseconds beyond which a statement's slow traces are worth more than the quickest that it
+    /// keeps. 0 while there is room for any.
     pub(crate) fn least_slow(&self, statement: &str) -> u64 {
         let Some(shelf) = self.kinds[SLOW].shelves.get(statement) else { return 0 };
         let oldest = SystemTime::now().checked_sub(STALE);
@@ -96,8 +98,8 @@ impl Shelves {
 }
 
 impl Kind {
-    /// Drops traces of the statements that have most, and some more than need be: to look through all statements for each
-    /// trace that comes would cost more than all else that is done for it.
+    /// Drops traces of the statements that have most, and some more than need be: to look through
+    /// all statements for each trace that comes would cost more than all else that is done for it.
     fn make_room(&mut self, drop: impl Fn(&mut Shelf) -> usize) {
         let enough = self.most - self.most / 8;
         let mut shelves: BinaryHeap<_> = self.shelves.iter().map(|(of, shelf)| (shelf.bytes, *of)).collect();

@@ -18,12 +18,14 @@ use crate::record::{interner, registry};
 /// Which queries are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TraceSettings {
-    /// The share of the timed queries that is kept in any case, as far as there is room; 0.1 unless told otherwise. Those
-    /// beyond are counted (`traces_thinned`): others like them are kept, some hundred a second and thread.
+    /// The share of the timed queries that is kept in any case, as far as there is room; 0.1 unless
+    /// told otherwise. Those beyond are counted (`traces_thinned`): others like them are kept, some
+    /// hundred a second and thread.
     pub head: f64,
-    /// How long a query takes at least to be kept for being slow, whatever others of its statement take. `None`, which is
-    /// the default, leaves it to the statement's own distribution: slow is what takes longer than 99 in 100 do. Once 32 slow
-    /// ones of a statement are remembered, slow is what takes longer than those do.
+    /// How long a query takes at least to be kept for being slow, whatever others of its statement
+    /// take. `None`, which is the default, leaves it to the statement's own distribution: slow is
+    /// what takes longer than 99 in 100 do. Once 32 slow ones of a statement are remembered, slow
+    /// is what takes longer than those do.
     pub slow: Option<Duration>,
 }
 
@@ -51,8 +53,9 @@ fn lock() -> MutexGuard<'static, Traces> {
     TRACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The traces that are remembered, the latest first: of each statement the latest that failed and that were chosen, and the
-/// slowest of the last minutes, in 4 MiB. None if no [collector](crate::collector) takes traces.
+/// The traces that are remembered, the latest first: of each statement the latest that failed and
+/// that were chosen, and the slowest of the last minutes, in 4 MiB. None if no
+/// [collector](crate::collector) takes traces.
 #[must_use]
 pub fn recent_traces() -> Vec<Arc<Trace>> {
     lock().shelves.all()
@@ -144,7 +147,8 @@ pub(crate) fn set_thresholds(settings: TraceSettings, statements: &[LabelStats])
         None if statement.timed < ENOUGH => u64::MAX,
         None => {
             let most = statement.histogram.quantile(0.99);
-            // By the upper end of the cell, so that what lies in the same cell as the quantile is not slow.
+            // By the upper end of the cell, so that what lies in the same cell as the quantile is
+            // not slow.
             most.saturating_add(most / 8)
         }
     };

@@ -1,5 +1,5 @@
-//! What the error says that a stage returns, noted on its span: off unless it is asked for, since such texts quote the values
-//! that a statement was given.
+//! What the error says that a stage returns, noted on its span: off unless it is asked for, since
+//! such texts quote the values that a statement was given.
 
 use std::fmt::{self, Display, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,8 +21,8 @@ pub(crate) fn want(wanted: bool) {
     WANTED.store(wanted, Ordering::Relaxed);
 }
 
-/// Notes an error on the stage that the calling thread is in, if its query is followed and texts are wanted. Else it costs
-/// a load and a branch.
+/// Notes an error on the stage that the calling thread is in, if its query is followed and texts
+/// are wanted. Else it costs a load and a branch.
 #[cold]
 #[inline(never)]
 pub fn note_error<E: Display + ?Sized>(error: &E) {

@@ -1,33 +1,38 @@
-//! What a set of labels gives up where no number is left for it: one kind after the other, so that it keeps the rest.
+//! What a set of labels gives up where no number is left for it: one kind after the other, so that
+//! it keeps the rest.
 //!
-//! The order follows from how many values each kind has. The first to go is one without which all combinations of the
-//! others' values fit. Where several would do, the user goes before the database, the database before the statement, and
-//! the tenant last, unless there are far more tenants than statements. Where none would do, it is the one with most values.
-//! So 60,000 users cost the user alone, and a program that writes constants into its statements loses statements and keeps
-//! tenants.
+//! The order follows from how many values each kind has. The first to go is one without which all
+//! combinations of the others' values fit. Where several would do, the user goes before the
+//! database, the database before the statement, and the tenant last, unless there are far more
+//! tenants than statements. Where none would do, it is the one with most values. So 60,000 users
+//! cost the user alone, and a program that writes constants into its statements loses statements
+//! and keeps tenants.
 //!
-//! A step down the ladder is worth nothing without numbers for the sets that it leads to. So each step has room of its
-//! own, which sets on the steps above leave free: twice what the combinations known so far take.
+//! A step down the ladder is worth nothing without numbers for the sets that it leads to. So each
+//! step has room of its own, which sets on the steps above leave free: twice what the combinations
+//! known so far take.
 
 use super::label_kind::{KINDS, LabelKind, MAX_SETS};
 
 /// Numbers that sets can take which come in time; the rest is for late ones.
 pub(crate) const NUMBERS: usize = MAX_SETS - LATE_SETS - 2;
 
-/// Sets kept back for heavy ones that come when all others are given. Each text that gets an entry late takes one at least,
-/// so this bounds those too.
+/// Sets kept back for heavy ones that come when all others are given. Each text that gets an entry
+/// late takes one at least, so this bounds those too.
 pub(crate) const LATE_SETS: usize = 1024;
 
 /// Combinations that a step can have room for.
 const FITS: usize = 2300;
 
-/// Room of a step whose combinations don't fit: some of its sets are kept, and all others go a step down.
+/// Room of a step whose combinations don't fit: some of its sets are kept, and all others go a step
+/// down.
 const SPILL: usize = 1024;
 
 /// Room of the first step whose combinations fit, at least: values are yet to come.
 const LEAST: usize = 512;
 
-/// Room of the steps below it, of several kinds and of one: they serve when more values come than anyone could know.
+/// Room of the steps below it, of several kinds and of one: they serve when more values come than
+/// anyone could know.
 const BELOW: usize = 256;
 const BELOW_OF_ONE: usize = 128;
 
@@ -60,7 +65,8 @@ impl Known {
     }
 }
 
-/// The kinds in the order in which they are given up, and what is kept free for those who have given up more.
+/// The kinds in the order in which they are given up, and what is kept free for those who have
+/// given up more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ladder {
     pub(crate) order: [usize; KINDS],
@@ -151,7 +157,8 @@ mod tests {
         Ladder::new(&values.map(|values| Known { values, full: values >= FULL }))
     }
 
-    /// How many sets of that kind get a number after all that have given up less took what they could.
+    /// How many sets of that kind get a number after all that have given up less took what they
+    /// could.
     fn left_for(ladder: &Ladder, given_up: usize) -> usize {
         match given_up {
             0 => NUMBERS - ladder.reserve(0),

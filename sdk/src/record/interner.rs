@@ -257,8 +257,8 @@ impl Interner {
         Some(Found { number, ids, unknown, missing, degraded })
     }
 
-    /// Where a query with these values runs: under their own set, or the first one down the ladder that has a number or
-    /// gets one.
+    /// Where a query with these values runs: under their own set, or the first one down the ladder
+    /// that has a number or gets one.
     fn place(&self, ids: ValueIds) -> Place {
         let left = NUMBERS.saturating_sub(self.ids.len() - 2 - self.late);
         let (mut set, mut missing) = (ids, Missing::default());

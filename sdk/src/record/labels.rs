@@ -1,9 +1,10 @@
 //! Label sets: what a query runs for, as a small number that a thread can carry.
 //!
-//! Values are interned up to a cap for each kind; what comes after it shares the value `other`, so that sums over any
-//! kind stay exact however many different tenants a client invents. Sets of values are capped too: where that cap comes
-//! near, a query gives up one kind after the other and keeps the rest (`fallback`). What runs as `other` and is heavy
-//! (`newcomers`) gets an entry all the same, in place of one that does next to nothing (`turnover`).
+//! Values are interned up to a cap for each kind; what comes after it shares the value `other`, so
+//! that sums over any kind stay exact however many different tenants a client invents. Sets of
+//! values are capped too: where that cap comes near, a query gives up one kind after the other and
+//! keeps the rest (`fallback`). What runs as `other` and is heavy (`newcomers`) gets an entry all
+//! the same, in place of one that does next to nothing (`turnover`).
 //!
 //! Finding the number costs a hash of the values and, on a hit in the thread's cache, a comparison. Only the
 //! first sight of a set by a thread takes a lock, and one in some hundred queries that run as `other`; and only the first

@@ -127,8 +127,9 @@ impl Newcomers {
     }
 }
 
-/// Counts a query that runs as `other`: `unknown` says which of its values have no entry, `missing` which sets have no
-/// number that it would rather run under. A thread that finds another one at it goes on: whoever is heavy comes again.
+/// Counts a query that runs as `other`: `unknown` says which of its values have no entry, `missing`
+/// which sets have no number that it would rather run under. A thread that finds another one at it
+/// goes on: whoever is heavy comes again.
 pub(crate) fn knock(
     values: &[&str; KINDS],
     unknown: [bool; KINDS],

@@ -15,7 +15,8 @@ pub(crate) const TRACE: u64 = 4;
 pub(crate) const ERROR: u64 = 5;
 /// The next byte: the depth of the path (of a span, its own), at most 255.
 pub(crate) const DEPTH_SHIFT: u32 = 8;
-/// Then flags and, in the upper half, a number: the stage of a span, the label set of a trace, the type of a value, the bytes of a text.
+/// Then flags and, in the upper half, a number: the stage of a span, the label set of a trace, the
+/// type of a value, the bytes of a text.
 pub(crate) const FAILED: u64 = 1 << 16;
 pub(crate) const HEAD: u64 = 1 << 17;
 pub(crate) const SLOW: u64 = 1 << 18;

@@ -1,7 +1,8 @@
-//! Which spans a query keeps that has more of them than there is room for: the longest, and before those the failed.
+//! Which spans a query keeps that has more of them than there is room for: the longest, and before
+//! those the failed.
 //!
-//! A span is no shorter than those that lie in it, so what is left hangs together. What was noted on a span that goes, goes
-//! with it.
+//! A span is no shorter than those that lie in it, so what is left hangs together. What was noted
+//! on a span that goes, goes with it.
 
 use super::span_record::{DEPTH_SHIFT, FAILED, Record, SPAN};
 
@@ -41,8 +42,9 @@ pub(crate) fn weight(ns: u64, failed: bool) -> u64 {
     ns.min(FAILURE - 1) + if failed { FAILURE } else { 0 }
 }
 
-/// Takes out the lighter half of the spans among the first `count` records, of which only [`MOST`] are looked at. Where
-/// they hardly are spans, nothing is gained by it: then `least` is more than any span weighs.
+/// Takes out the lighter half of the spans among the first `count` records, of which only [`MOST`]
+/// are looked at. Where they hardly are spans, nothing is gained by it: then `least` is more than
+/// any span weighs.
 #[cold]
 #[inline(never)]
 pub(crate) fn thin(records: &mut impl Records, count: usize) -> Thinned {
@@ -112,7 +114,8 @@ mod tests {
     #[test]
     fn the_longest_and_the_failed_stay_with_what_was_noted_on_them() {
         let mut records = Vec::new();
-        // Within a root at depth 0, whose event comes first, a hundred spans with an event each; one in ten fails.
+        // Within a root at depth 0, whose event comes first, a hundred spans with an event each;
+        // one in ten fails.
         records.push(note(1));
         for n in 1..=100 {
             records.push(note(2));

@@ -1,21 +1,24 @@
 //! The spans of the query that is running, in a ring of the thread's block.
 //!
-//! A stage writes its span when it is left, so children come before their parent and depths tell the tree: entering costs
-//! nothing. What is written stays provisional until the query's end, when it is known whether the query is kept: because it
-//! was chosen at its start, because it was slow, or because something in it failed. Then the ring's end is published; else it
-//! is taken back. Nothing waits.
+//! A stage writes its span when it is left, so children come before their parent and depths tell
+//! the tree: entering costs nothing. What is written stays provisional until the query's end, when
+//! it is known whether the query is kept: because it was chosen at its start, because it was slow,
+//! or because something in it failed. Then the ring's end is published; else it is taken back.
+//! Nothing waits.
 //!
 //! # Room
-//! A running query always has room for [`ROOM`] records. Of one with more spans the shorter ones go (`span_room`), and their
-//! number is told. What is published waits in the rest of the ring for the reader: chosen queries may fill an eighth of it,
-//! slow ones more, failed ones all, and once half of that is full the queries with one label set no more than their share. So
-//! those that matter least give way first, and a flood of one kind leaves room for what is rare.
+//! A running query always has room for [`ROOM`] records. Of one with more spans the shorter ones go
+//! (`span_room`), and their number is told. What is published waits in the rest of the ring for the
+//! reader: chosen queries may fill an eighth of it, slow ones more, failed ones all, and once half
+//! of that is full the queries with one label set no more than their share. So those that matter
+//! least give way first, and a flood of one kind leaves room for what is rare.
 //!
 //! # Why this is sound
-//! `end` is written by the owner alone and `begin` by the one reader alone, who holds the lock of `collect::traces`. The
-//! owner writes at most [`ROOM`] records from the published end on; the reader reads up to the published end. Publishing
-//! releases, reading it acquires. The owner publishes only where what is unread then leaves as much room as a query may
-//! take, by a `begin` that it has acquired: so it never writes what is not read yet.
+//! `end` is written by the owner alone and `begin` by the one reader alone, who holds the lock of
+//! `collect::traces`. The owner writes at most [`ROOM`] records from the published end on; the
+//! reader reads up to the published end. Publishing releases, reading it acquires. The owner
+//! publishes only where what is unread then leaves as much room as a query may take, by a `begin`
+//! that it has acquired: so it never writes what is not read yet.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -37,7 +40,8 @@ const ROOM: usize = span_room::MOST;
 /// Of these the last two are for its own span and for what says whose the others are.
 const LAST: usize = ROOM - 2;
 
-/// Unread records beyond which no further queries are published: that were chosen alone, that were slow, that failed.
+/// Unread records beyond which no further queries are published: that were chosen alone, that were
+/// slow, that failed.
 const UNREAD_CHOSEN: u64 = RECORDS as u64 / 8;
 const UNREAD_SLOW: u64 = RECORDS as u64 * 3 / 8;
 const UNREAD_FAILED: u64 = (RECORDS - 2 * ROOM) as u64;
@@ -60,7 +64,8 @@ pub(crate) struct SpanRing {
     /// What a span of the running query must weigh to be kept, and how many were too light.
     least: Cell64,
     omitted: Cell64,
-    /// Where the span that comes next is a query's own: its label set plus 1, and [`ROOT`] if no query encloses it.
+    /// Where the span that comes next is a query's own: its label set plus 1, and [`ROOT`] if no
+    /// query encloses it.
     query: Cell64,
     /// Records that were published since the reader last had read all, by label set.
     shares: [Cell64; SHARES],
@@ -78,7 +83,8 @@ pub(crate) struct Refused {
     pub(crate) notes: Cell64,
     /// Spans of queries that were kept which were too short.
     pub(crate) short_spans: Cell64,
-    /// Chosen queries beyond what the reader takes, and queries beyond the share of their label set.
+    /// Chosen queries beyond what the reader takes, and queries beyond the share of their label
+    /// set.
     pub(crate) thinned: Cell64,
     /// Slow and failed ones.
     pub(crate) traces: Cell64,
@@ -292,8 +298,8 @@ impl SpanRing {
         thinned.left < LAST
     }
 
-    /// Owner only: whether one more query with the label set leaves room for those with others: of half of what may be
-    /// unread each set gets half.
+    /// Owner only: whether one more query with the label set leaves room for those with others: of
+    /// half of what may be unread each set gets half.
     fn has_share(&self, set: u32, unread: u64, most: u64) -> bool {
         if unread == 0 {
             self.shares.iter().for_each(|share| share.set(0));

@@ -8,7 +8,8 @@ use super::table::{Parameter, Parameters, flag, one_of, whole};
 /// Which traces are asked for, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TracesParams {
-    /// `tenant=`, `statement=`, `user=`, `database=`, `min_ms=`, `failed=1` and `limit=`, 50 unless said.
+    /// `tenant=`, `statement=`, `user=`, `database=`, `min_ms=`, `failed=1` and `limit=`, 50 unless
+    /// said.
     pub filter: TraceFilter,
     /// `format=chrome` instead of JSON.
     pub chrome: bool,
