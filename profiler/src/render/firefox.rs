@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use stagelight::export::readable;
 
+use super::frame_name::FrameName;
 use super::units::Unit;
 use crate::profile::Profile;
 use crate::symbolize::Frame;
@@ -139,7 +140,7 @@ fn place<T: Copy + Eq + std::hash::Hash>(
 impl<'a> Tables<'a> {
     fn stack(&mut self, caller: Option<usize>, frame: &'a Frame) -> usize {
         let file = (!frame.file.is_empty()).then(|| self.strings.index(frame.file.as_str().into()));
-        let function = (self.strings.index(frame.shown()), file);
+        let function = (self.strings.index(FrameName::of(frame).text()), file);
         let function = place(&mut self.functions, &mut self.function_index, function);
         let frame = place(&mut self.frames, &mut self.frame_index, (function, frame.line));
         place(&mut self.stacks, &mut self.stack_index, (caller, frame))

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use stagelight::export::readable;
 
+use super::frame_name::FrameName;
 use crate::profile::{Location, Profile};
 
 impl Profile {
@@ -29,7 +30,7 @@ impl Profile {
     pub(super) fn folded_stacks(&self) -> BTreeMap<String, i64> {
         let names = |location: &Location| {
             let names: Vec<String> =
-                location.frames.iter().rev().map(|frame| clean(&frame.shown())).collect();
+                location.frames.iter().rev().map(|frame| clean(&FrameName::of(frame).text())).collect();
             names.join(";")
         };
         let names: Vec<String> = self.locations.iter().map(names).collect();

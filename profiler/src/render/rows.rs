@@ -1,13 +1,12 @@
 //! What the tables add up: functions, values of labels, and combinations of them.
 
-use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
 
 use stagelight::export::table::shorten;
 
-use crate::profile::{Location, NONE, Profile, WITHIN};
-use crate::symbolize::Frame;
+use super::frame_name::FrameName;
+use crate::profile::{NONE, Profile, WITHIN};
 
 /// What a name may take of a line.
 const NAME: usize = 160;
@@ -43,27 +42,22 @@ pub(super) fn by_weight(cumulated: bool) -> impl Fn(&Row, &Row) -> Ordering {
 impl Profile {
     /// The functions, or, with lines, the lines of functions, in no order. One that calls itself counts once.
     pub(super) fn function_rows(&self) -> Vec<Row> {
-        // Labels have tables of their own.
-        let code = |location: &&Location| !location.is_label();
-        let names: Vec<Vec<Cow<'_, str>>> = self
-            .locations
-            .iter()
-            .map(|location| Some(location).filter(code).map_or(&[][..], |location| &location.frames))
-            .map(|frames| frames.iter().map(Frame::shown).collect())
-            .collect();
-        let mut sums: HashMap<&str, [i64; 2]> = HashMap::new();
-        let mut seen: HashSet<&str> = HashSet::new();
+        let mut sums: HashMap<FrameName<'_>, [i64; 2]> = HashMap::new();
+        let mut seen: HashSet<FrameName<'_>> = HashSet::new();
         for sample in &self.samples {
             let value = sample.values[1];
             seen.clear();
-            let names = sample.stack.iter().flat_map(|&location| &names[location as usize]);
-            for (depth, name) in names.map(|name| &**name).enumerate() {
+            let code = sample.stack.iter().map(|&location| &self.locations[location as usize]);
+            // Labels have tables of their own.
+            let code = code.filter(|location| !location.is_label());
+            let names = code.flat_map(|location| location.frames.iter().map(FrameName::of));
+            for (depth, name) in names.enumerate() {
                 let [flat, cum] = sums.entry(name).or_default();
                 *flat += if depth == 0 { value } else { 0 };
                 *cum += if seen.insert(name) { value } else { 0 };
             }
         }
-        let row = |(name, [flat, cum]): (&str, [i64; 2])| Row { name: shorten(name, NAME), flat, cum };
+        let row = |(name, [flat, cum]): (FrameName<'_>, [i64; 2])| Row { name: name.short(NAME), flat, cum };
         sums.into_iter().map(row).collect()
     }
 

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde_json::json;
 use stagelight::export::readable;
 
+use super::frame_name::FrameName;
 use super::units::Unit;
 use crate::profile::Profile;
 
@@ -24,7 +25,7 @@ impl Profile {
         for sample in &self.samples {
             let stack = self.frames(sample).rev().map(|frame| {
                 *index.entry((&frame.function, &frame.file, frame.line)).or_insert_with(|| {
-                    let name = frame.shown();
+                    let name = FrameName::of(frame).text();
                     let name = readable(&name);
                     frames.push(match frame.file.as_str() {
                         "" => json!({"name": name}),

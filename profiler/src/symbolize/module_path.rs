@@ -32,10 +32,11 @@ impl Crates {
         crates
     }
 
-    /// Notes the crate of a unit, which `rustc` names `src/main.rs/@/orders.4f1c2-cgu.0`.
+    /// Notes the crate of a unit, which `rustc` names `src/main.rs/@/orders.4f1c2-cgu.0`. Where it
+    /// compiles incrementally, a hash stands there that says nothing.
     fn add(&mut self, folder: &str, unit: &str) {
         let Some((root, name)) = unit.split_once("/@/") else { return };
-        let name = name.split('.').next().unwrap_or(name);
+        let Some((name, _)) = name.split_once('.') else { return };
         let root = if root.starts_with('/') { root.to_owned() } else { format!("{folder}/{root}") };
         if !self.roots.iter().any(|(known, _)| *known == root) {
             self.roots.push((root, name.to_owned()));
@@ -126,9 +127,11 @@ mod tests {
         crates.add("/home/db", "examples/src/bin/leak.rs/@/leak.77aa-cgu.0");
         crates.add("/rustc/5980", "library/core/src/lib.rs/@/core.1-cgu.0");
         crates.add("/home/db", "vendor/zlib/inflate.c");
+        crates.add("/home/db", "examples/leak/main.rs/@/04rq0hnwpoaxo4tdxsjjg0xji");
         for (file, module) in [
             ("/home/db/sdk/src/lib.rs", "stagelight"),
             ("/home/db/sdk/src/record/guard/mod.rs", "stagelight::record::guard"),
+            ("/home/db/examples/leak/main.rs", "leak"),
             ("/home/db/sdk/src/clock.rs", "stagelight::clock"),
             ("/home/db/examples/src/bin/leak.rs", "leak"),
             ("/rustc/5980/library/core/src/slice/index.rs", "core::slice::index"),

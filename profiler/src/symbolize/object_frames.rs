@@ -192,6 +192,7 @@ mod tests {
     fn inlined_functions_have_their_modules_whatever_the_debug_information_holds() {
         for (options, sum) in [
             (&["-Cdebuginfo=line-tables-only"][..], "orders::scan::sum"),
+            (&["-Cdebuginfo=line-tables-only", "-Cincremental=parts"], "orders::scan::sum"),
             (&["-Cdebuginfo=2"], "orders::scan::Page::sum"),
             (&["-Cdebuginfo=2", "-Csymbol-mangling-version=v0"], "<orders::scan::Page>::sum"),
             (&["-Cdebuginfo=2", "-Csplit-debuginfo=packed"], "orders::scan::Page::sum"),
