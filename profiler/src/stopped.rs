@@ -80,6 +80,7 @@ impl Watcher {
     pub(crate) fn start() -> Option<Self> {
         let (end, ended) = mpsc::channel();
         let watch = move || {
+            stagelight::__private::count_own_thread();
             let mut watch = Watch::new();
             loop {
                 let since = Instant::now();

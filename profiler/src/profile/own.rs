@@ -8,11 +8,15 @@ use crate::own_threads;
 use crate::symbolize::Frame;
 
 /// Functions that record or sample, by the modules that they are in.
-const RECORDING: [&str; 6] = [
+const RECORDING: [&str; 10] = [
     "stagelight::bridge::",
     "stagelight::metrics::",
     "stagelight::record::",
+    "stagelight_profiler::heap::focus::",
+    "stagelight_profiler::heap::jemalloc::hook::",
+    "stagelight_profiler::heap::pseudo_frame::",
     "stagelight_profiler::heap::stack::",
+    "stagelight_profiler::heap::told::",
     "stagelight_profiler::lock::record::",
     "stagelight_profiler::unwind::",
 ];
