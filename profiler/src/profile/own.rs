@@ -22,10 +22,11 @@ const RECORDING: [&str; 10] = [
 ];
 
 /// Those among them, and others, that the program's own code runs within, maybe inlined into them.
-const PASSING_ON: [&str; 5] = [
+const PASSING_ON: [&str; 6] = [
     "stagelight::lock::",
     "stagelight::record::context::",
     "stagelight::record::future::",
+    "stagelight::record::label_value::",
     "stagelight::record::outcome::",
     "stagelight_profiler::heap::any::",
 ];
@@ -89,9 +90,12 @@ pub(super) fn leave_out_functions(profile: &mut Profile) {
 fn whose(location: &Location, frame: &Frame) -> Whose {
     let name = frame.function.trim_start_matches('<');
     let name = name.strip_prefix("core::ptr::drop_in_place<").unwrap_or(name);
-    let is_in = |modules: &[&str]| modules.iter().any(|module| name.starts_with(module));
+    let starts = |name: &str, modules: &[&str]| modules.iter().any(|module| name.starts_with(module));
+    let is_in = |modules| starts(name, modules);
+    // A trait of ours for a type of the program's is the program's code.
+    let is_of_trait = name.split_once(" as ").is_some_and(|(_, of)| starts(of, &PASSING_ON));
     let file = location.mapping.as_ref().map_or("", |mapping| mapping.path.rsplit('/').next().unwrap_or(""));
-    if is_in(&PASSING_ON) {
+    if is_in(&PASSING_ON) || is_of_trait {
         Whose::PassingOn
     } else if is_in(&RECORDING) {
         Whose::Recording
@@ -160,7 +164,11 @@ mod tests {
             &["core::hash::hash"],
             &["app::parse", "stagelight::record::outcome::once::<app::run>", "app::run"],
             &["<stagelight::record::future::StageFuture<F> as core::future::Future>::poll"],
-            &["stagelight::record::guard::enter", "app::main"],
+            &[
+                "<str as stagelight::record::label_value::LabelValue>::with_label",
+                "stagelight::record::guard::enter",
+                "app::main",
+            ],
         ];
         let names = [
             "core::hash::hash",

@@ -65,15 +65,16 @@ impl Profile {
     }
 }
 
+/// Characters that a line of a picture holds.
+const LINE: usize = 180;
+
 /// What all pictures have in common. Remarks stand below the title as far as the line has room, and as a whole in
 /// a comment.
 pub(super) fn options(title: String, subtitle: String, remarks: &[String]) -> Options<'static> {
-    /// As much as a line of the picture holds.
-    const SUBTITLE: usize = 180;
     let subtitle = [&[subtitle], remarks].concat().join("; ");
     let mut options = Options::default();
     options.title = title;
-    options.subtitle = Some(shorten(&subtitle, SUBTITLE));
+    options.subtitle = Some(shorten(&subtitle, LINE));
     // Two hyphens end a comment.
     options.notes = remarks.join("; ").replace("--", "- -");
     options.colors = Palette::Multi(MultiPalette::Rust);
@@ -102,7 +103,7 @@ pub(super) fn write_empty(title: &str, remarks: &[String], mut out: impl Write) 
         writeln!(
             out,
             r#"<text x="600" y="{y}" font-size="12" text-anchor="middle">{}</text>"#,
-            escaped(remark)
+            escaped(&shorten(remark, LINE))
         )?;
     }
     writeln!(out, "</svg>")?;
