@@ -58,13 +58,24 @@ fn accounted(who: libc::c_int) -> [f64; 2] {
     [usage.ru_utime, usage.ru_stime].map(|time| time.tv_sec as f64 * 1e9 + time.tv_usec as f64 * 1e3)
 }
 
-/// The process's user and system time by `/proc/self/stat`, in nanoseconds.
+/// The process's user and system time by `/proc/self/stat`, in nanoseconds, less that of the profiler's
+/// threads, which a profile leaves out.
 fn stat() -> [f64; 2] {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     // SAFETY: sysconf has no preconditions.
     let tick = 1e9 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
-    [11, 12].map(|field| fields[field].parse::<f64>().unwrap() * tick)
+    let times = |stat: &str| {
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        [11, 12].map(|field| fields[field].parse::<f64>().unwrap() * tick)
+    };
+    let mut all = times(&std::fs::read_to_string("/proc/self/stat").unwrap());
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        // A thread may end meanwhile.
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        if stat.contains("(stagelight-") {
+            all.iter_mut().zip(times(&stat)).for_each(|(all, own)| *all -= own);
+        }
+    }
+    all
 }
 
 fn stacks(profile: &Profile) -> Vec<(String, f64)> {
@@ -118,7 +129,12 @@ fn check(kernel_frames: bool) {
     let [user, system] = [0, 1].map(|index| after[index] - before[index]);
     let [kernel, truth] = [share(&profile, in_kernel), system / (user + system)];
     eprintln!("{rung}: {kernel:.3} of the process in the kernel, {truth:.3} by /proc/self/stat");
-    assert!((kernel - truth).abs() < 0.05, "{rung}: {kernel} in the kernel, {truth} by /proc/self/stat");
+    // Both are samples: the kernel looks at its ticks, at least 100 a second. Three standard deviations.
+    let allowed = 3.0 * (0.25 / ((user + system) / 1e7)).sqrt();
+    assert!(
+        (kernel - truth).abs() < allowed,
+        "{rung}: {kernel} in the kernel, {truth} by /proc/self/stat, {allowed} allowed"
+    );
     assert!(truth > 0.2, "{truth} of the process in the kernel");
 
     let (faults, reads) = (profile.filter("tenant", "faults"), profile.filter("tenant", "reads"));
