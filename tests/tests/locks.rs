@@ -365,7 +365,7 @@ fn waits_that_do_not_end_count_to_the_profiles_end() {
         let late = Instant::now();
         std::thread::sleep(20 * HOLD);
         let [all, part] = [start, late].map(|start| start.elapsed().as_nanos() as u64);
-        let LockProfiles { block, .. } = session.stop().unwrap();
+        let LockProfiles { block, mutex, .. } = session.stop().unwrap();
         drop((kept_before, kept_since, sender));
         *done.lock() = true;
         ready.notify_all();
@@ -390,7 +390,10 @@ fn waits_that_do_not_end_count_to_the_profiles_end() {
         }
         let notes = &block.stats().notes;
         assert!(notes.contains(&"3 threads waited throughout".to_owned()), "{notes:?}");
-        assert!(notes.iter().any(|note| note.starts_with("1 more waits had not ended")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.starts_with("1 more wait had not ended")), "{notes:?}");
+        let notes = &mutex.stats().notes;
+        let told = |note: &String| note.starts_with("2 waits for locks have not ended");
+        assert!(notes.iter().any(told), "{notes:?}");
     });
 }
 

@@ -8,11 +8,11 @@ use super::ring::Sample;
 use super::stands::{self, Entry, FIRST};
 use super::tasks;
 use crate::clock;
-use crate::profile::{NOT_IN_FOCUS, STILL_WAITING, State};
+use crate::profile::{NOT_IN_FOCUS, STILL_WAITING, State, waits_that_go_on};
 use crate::sleeping::{Looker, Standing};
 
 /// Threads whose stacks are walked: at some 100 µs each. Of further ones time and labels are known.
-const MOST_STACKS: usize = 2000;
+const MOST_STACKS: u64 = 2000;
 
 /// Adds the waits that have not ended, and says how many there are.
 pub(super) fn count(recorder: &Recorder, take: &mut dyn FnMut(&Sample)) -> Vec<String> {
@@ -20,7 +20,7 @@ pub(super) fn count(recorder: &Recorder, take: &mut dyn FnMut(&Sample)) -> Vec<S
     // From here on who comes back counts its wait only if this does not.
     recorder.closing.store(true, Ordering::Release);
     let mut looker = Looker::new();
-    let (mut waits, mut throughout, mut without) = (0_usize, 0_usize, 0_usize);
+    let (mut waits, mut throughout, mut without) = (0_u64, 0_u64, 0_u64);
     let mut sample = Sample::empty();
     for tid in tasks::list() {
         let Some(standing) = Standing::of(tid) else { continue };
@@ -50,19 +50,10 @@ pub(super) fn count(recorder: &Recorder, take: &mut dyn FnMut(&Sample)) -> Vec<S
         handler::TAKEN.fetch_add(1, Ordering::Relaxed);
         handler::KEPT.fetch_add(1, Ordering::Relaxed);
         waits += 1;
-        throughout += usize::from(all);
-        without += usize::from(depth == 0);
+        throughout += u64::from(all);
+        without += u64::from(depth == 0);
     }
-    let mut notes = Vec::new();
-    if throughout > 0 {
-        notes.push(format!("{throughout} threads waited throughout"));
-    }
-    if waits > throughout {
-        notes.push(format!(
-            "{} more waits had not ended: they count up to the profile's end",
-            waits - throughout
-        ));
-    }
+    let mut notes = waits_that_go_on(throughout, waits - throughout);
     if without > 0 {
         notes.push(format!("of {without} waits that had not ended there is no stack"));
     }

@@ -7,7 +7,9 @@ use stagelight::__private::lock as switch;
 
 use super::record::{self, Counts, Recorded};
 use crate::error::Error;
-use crate::profile::{Cuts, Kind, Profile, ProfileStats, RawProfile, STILL_WAITING};
+use crate::profile::{
+    Cuts, Kind, Profile, ProfileStats, Raw, RawProfile, STILL_WAITING, State, waits_that_go_on,
+};
 use crate::running::Running;
 use crate::settings::{self, Settings};
 use crate::stopped::Watcher;
@@ -128,7 +130,7 @@ impl LocksSession {
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         let throughout = super::throughout::since_before(started, now.saturating_sub(started));
         #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-        let throughout: Vec<crate::profile::Raw> = Vec::new();
+        let throughout: Vec<Raw> = Vec::new();
         let stopped = self.watcher.take().map(Watcher::finish).unwrap_or_default();
         let (counts, before) = (record::counts(), &self.before);
         let cpu_time = crate::overhead::process_cpu_time().saturating_sub(self.cpu_start);
@@ -155,18 +157,12 @@ impl LocksSession {
             duration: self.start.elapsed(),
             period: record::MIN_WAIT_NS as i64,
         };
-        let samples = counts.waits - before.waits + waiting + throughout.len() as u64;
-        let mut block = stats(samples, record::Of::Wait);
-        if !throughout.is_empty() {
-            block.notes.push(format!("{} threads waited throughout", throughout.len()));
-        }
-        if waiting > 0 {
-            block
-                .notes
-                .push(format!("{waiting} more waits had not ended: they count up to the profile's end"));
-        }
+        let all_throughout = throughout.len() as u64;
         waits.extend(throughout);
-        let mutex = stats(counts.holds - before.holds, record::Of::Hold);
+        let mut block = stats(counts.waits - before.waits + waiting + all_throughout, record::Of::Wait);
+        block.notes.extend(waits_that_go_on(all_throughout, waiting));
+        let mut mutex = stats(counts.holds - before.holds, record::Of::Hold);
+        mutex.notes.extend(holds_that_go_on(&waits));
         [RawProfile { raw: waits, stats: block }, RawProfile { raw: holds, stats: mutex }]
     }
 }
@@ -177,6 +173,15 @@ impl Drop for LocksSession {
         record::close(switch::now());
         *running() = None;
     }
+}
+
+/// What there is to say of holds that go on: they are not recorded yet, but those who wait for them are.
+fn holds_that_go_on(waits: &[Raw]) -> Option<String> {
+    let for_a_lock =
+        |wait: &&Raw| wait.stack.first() == Some(&STILL_WAITING) && wait.context.state == State::Lock as u8;
+    let count: i64 = waits.iter().filter(for_a_lock).map(|wait| wait.values[0]).sum();
+    let has = if count == 1 { "1 wait for a lock has" } else { &format!("{count} waits for locks have") };
+    (count > 0).then(|| format!("{has} not ended, nor what it is for: the block profile shows who waits"))
 }
 
 /// Symbolizes, and takes off the frames of the locks themselves, so that stacks end in who locked,

@@ -26,6 +26,7 @@ pub(crate) use cut::NONE;
 pub(crate) use cuts::Cuts;
 pub use diff::Diff;
 pub(crate) use raw::{Raw, RawProfile};
+pub(crate) use remarks::waits_that_go_on;
 
 use context::Resolver;
 use stage_functions::StageFunctions;

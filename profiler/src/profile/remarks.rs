@@ -47,6 +47,22 @@ impl Profile {
     }
 }
 
+/// What there is to say of waits that go on as a profile ends: of those that began before it, and of
+/// those that began in it.
+pub(crate) fn waits_that_go_on(throughout: u64, later: u64) -> Vec<String> {
+    let throughout = match throughout {
+        0 => None,
+        1 => Some("1 thread waited throughout".to_owned()),
+        _ => Some(format!("{throughout} threads waited throughout")),
+    };
+    let later = match later {
+        0 => None,
+        1 => Some("1 more wait had not ended: it counts up to the profile's end".to_owned()),
+        _ => Some(format!("{later} more waits had not ended: they count up to the profile's end")),
+    };
+    throughout.into_iter().chain(later).collect()
+}
+
 /// A time of at least a microsecond.
 fn told(time: Duration) -> Option<String> {
     let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
