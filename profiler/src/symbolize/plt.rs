@@ -181,6 +181,35 @@ mod tests {
         }
     }
 
+    /// A function of which one of several is chosen as the program starts.
+    const CHOSEN: &str = r#"
+        .text
+        .type calls, @function
+        calls:  call chosen@PLT
+                ret
+        .size calls, . - calls
+        .globl chosen, __chosen
+        .hidden chosen, __chosen
+        .type chosen, @gnu_indirect_function
+        .type __chosen, @gnu_indirect_function
+        __chosen:
+        chosen: leaq calls(%rip), %rax
+                ret
+        .size chosen, . - chosen
+        .section .note.GNU-stack, "", @progbits
+    "#;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_stub_for_a_function_that_is_chosen_has_the_name_of_all_of_them() {
+        let file = linked(CHOSEN, &[]);
+        let elf = file.elf().unwrap();
+        let stubs = code_sections(&elf).into_iter().filter(is_stubs);
+        let addresses: Vec<u64> = stubs.flat_map(|section| section.range).collect();
+        let seen: std::collections::HashSet<String> = names(&elf, &addresses).into_iter().flatten().collect();
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["chosen@plt"]);
+    }
+
     #[test]
     fn bytes_that_are_no_stub_lead_nowhere() {
         assert!(target(&[], 0).is_none());

@@ -195,15 +195,17 @@ fn locations<'a>(
 
 fn comments(profile: &Profile) -> Vec<String> {
     let stats = &profile.stats;
-    let mut comments = vec![
-        format!("stagelight {}", env!("CARGO_PKG_VERSION")),
-        format!("rung: {}", stats.rung),
-        format!("samples: {}, complete stacks: {}", stats.samples, stats.complete_stacks),
-    ];
+    let mut comments =
+        vec![format!("stagelight {}", env!("CARGO_PKG_VERSION")), format!("rung: {}", stats.rung)];
+    let counts = [("samples", stats.samples), ("complete stacks", stats.complete_stacks)];
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = counts.map(|(what, count)| format!("{what}: {count}")).collect();
+    comments.extend((!counts.is_empty()).then(|| counts.join(", ")));
     comments.extend(profile.remarks());
     comments
         .extend(profile.filters.iter().map(|(label, value)| format!("only: {label}={}", readable(value))));
     comments.extend((!stats.rung_limits.is_empty()).then(|| format!("rung's limits: {}", stats.rung_limits)));
+    // What is zero is left out.
     let dropped = stats.dropped.iter().filter(|(_, count)| *count > 0);
     comments.extend(dropped.map(|(cause, count)| format!("dropped, {cause}: {count}")));
     comments.extend(stats.rungs_refused.iter().map(|reason| format!("refused: {reason}")));
@@ -256,6 +258,13 @@ mod tests {
         assert!(comments.contains(&"only: stage=step"), "{comments:?}");
         assert!(comments.contains(&"2 threads waited throughout"), "{comments:?}");
         assert!(comments.contains(&"warning: 3 of 4 queries count as user `other`"), "{comments:?}");
+        assert!(comments.contains(&"samples: 6, complete stacks: 6"), "{comments:?}");
         assert!(!comments.iter().any(|comment| comment.ends_with(": 0")), "{comments:?}");
+        let mut nothing = sample_profile();
+        nothing.stats.samples = 0;
+        nothing.stats.complete_stacks = 0;
+        nothing.stats.dropped = vec![("ring_full", 0)];
+        let comments = super::comments(&nothing);
+        assert!(!comments.iter().any(|comment| comment.contains(": 0")), "{comments:?}");
     }
 }
