@@ -37,7 +37,7 @@
 //! ```
 //!
 //! What a stage can't say is a **metric** of your own: a [`Counter`], [`UpDownCounter`], [`Gauge`], [`Distribution`] or
-//! [`Summary`], in a `static`, or a family of them by labels. See [`metrics`].
+//! [`Summary`], in a `static`, or a family of them by labels. See [`metric`].
 //!
 //! # In libraries
 //! Depend on `stagelight` without features and annotate freely. The feature `enabled` is off: your functions compile to
@@ -75,7 +75,7 @@
 //!   what is logged, the `metrics` facade.
 //! - **Locks** that tell who waits for whom, in the place of `std`'s and `parking_lot`'s: [`sync`], [`lock`].
 //! - **Labels interned once**, per prepared statement or connection: [`Labels`]. **Rows** of a query: [`rows`].
-//! - **Metrics of your own**: [`Counter`], [`Gauge`], [`Distribution`] and [so on](mod@metrics).
+//! - **Metrics of your own**: [`Counter`], [`Gauge`], [`Distribution`] and [so on](mod@metric).
 //!
 //! # What it costs
 //! Each thread writes to a block of its own with plain loads and stores; nothing locks, allocates or calls the system
@@ -106,7 +106,7 @@ mod collect;
 mod copy_note;
 pub mod export;
 pub mod lock;
-pub mod metrics;
+pub mod metric;
 #[cfg(feature = "parking_lot")]
 pub mod parking_lot;
 mod record;
@@ -129,7 +129,7 @@ pub use collect::trace::{Event, Kept, Span, Trace};
 pub use collect::trace_filter::TraceFilter;
 pub use collect::traces::{TraceSettings, find_traces, recent_traces};
 pub use collect::window::Window;
-pub use metrics::{
+pub use metric::{
     Counter, CounterFamily, Distribution, DistributionFamily, Gauge, GaugeFamily, Summary, SummaryFamily,
     Unit, UpDownCounter, UpDownCounterFamily,
 };

@@ -81,9 +81,9 @@ fn the_sdk_pulls_in_few_crates_and_none_that_is_heavy() {
 #[test]
 fn modules_keep_to_their_rooms() {
     let forbidden: [(&str, &[&str]); 12] = [
-        ("sdk/src/record", &["crate::collect", "crate::export", "crate::metrics"]),
-        ("sdk/src/lock", &["crate::collect", "crate::export", "crate::metrics"]),
-        ("sdk/src/metrics", &["crate::collect", "crate::export"]),
+        ("sdk/src/record", &["crate::collect", "crate::export", "crate::metric"]),
+        ("sdk/src/lock", &["crate::collect", "crate::export", "crate::metric"]),
+        ("sdk/src/metric", &["crate::collect", "crate::export"]),
         ("sdk/src/collect", &["crate::export", "serde_json"]),
         ("profiler/src/cpu", &["crate::heap", "crate::control", "crate::render"]),
         ("profiler/src/heap", &["perf_event", "crate::control", "crate::render"]),

@@ -10,7 +10,7 @@ use crate::symbolize::Frame;
 /// Functions that record or sample, by the modules that they are in.
 const RECORDING: [&str; 10] = [
     "stagelight::bridge::",
-    "stagelight::metrics::",
+    "stagelight::metric::",
     "stagelight::record::",
     "stagelight_profiler::heap::focus::",
     "stagelight_profiler::heap::jemalloc::hook::",

@@ -28,7 +28,7 @@ use ::metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit,
 };
 
-use crate::metrics::{Shape, registry, sanitized_label, sanitized_name, slab, slabs};
+use crate::metric::{Shape, registry, sanitized_label, sanitized_name, slab, slabs};
 use crate::record::labels::cut;
 
 /// Sets of labels a metric.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::histogram::Histogram;
 use super::label_fallback::{self, LabelFallback};
 use super::trace_losses;
-use crate::metrics::{self, MetricFamily};
+use crate::metric::{self, MetricFamily};
 use crate::record::block::{Block, LabelCounts, StageFigures};
 use crate::record::clock::Clock;
 use crate::record::counts::Counts;
@@ -157,7 +157,7 @@ pub fn snapshot() -> Snapshot {
         users,
         databases,
         label_fallbacks,
-        metrics: metrics::collect(),
+        metrics: metric::collect(),
         recorder: recorder(&blocks),
     }
 }
@@ -340,14 +340,14 @@ fn recorder(blocks: &[&Block]) -> RecorderStats {
         ("thread_exit", at_exit),
     ];
     refused.extend(trace_losses::refused(blocks));
-    refused.extend(metrics::registry::refused());
+    refused.extend(metric::registry::refused());
     RecorderStats {
         clock: Clock::get().name(),
         threads: blocks.iter().filter(|block| block.is_owned()).count(),
         blocks: blocks.len(),
         bytes: blocks.iter().map(|block| block.used_bytes(stages)).sum::<usize>()
             + interner::bytes()
-            + metrics::registry::bytes(),
+            + metric::registry::bytes(),
         refused,
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 use super::readable::readable;
-use crate::metrics::{MetricKind, exposed};
+use crate::metric::{MetricKind, exposed};
 
 /// A number as the format writes it.
 #[derive(Clone, Copy, Debug, PartialEq)]

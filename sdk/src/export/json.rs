@@ -15,7 +15,7 @@ use crate::collect::trace::{Span, Trace};
 use crate::export::chrome::attributes;
 use crate::export::readable::is_hidden;
 use crate::export::table::QUANTILES;
-use crate::metrics::{MetricFamily, MetricSeries, MetricValue};
+use crate::metric::{MetricFamily, MetricSeries, MetricValue};
 use crate::record::labels::LabelKind;
 
 /// JSON as text that may go to a terminal: all characters that can't be seen are escaped, also those that

@@ -1,7 +1,7 @@
 //! The Prometheus text exposition format, 0.0.4: seconds and bytes, counters that end in `_total`.
 //!
 //! See <https://prometheus.io/docs/instrumenting/exposition_formats/>. No name stands twice on a page, whatever others call
-//! their metrics: see [`metrics`](crate::metrics). Counts are written exactly.
+//! their metrics: see [`metric`](crate::metric). Counts are written exactly.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use super::{prometheus_metrics, prometheus_process, prometheus_queries};
 use crate::collect::histogram::Histogram;
 use crate::collect::punctuality::collector_stats;
 use crate::collect::snapshot::{Snapshot, StageStats};
-use crate::metrics::{MetricKind, registry};
+use crate::metric::{MetricKind, registry};
 
 /// The content type of the exposition.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";

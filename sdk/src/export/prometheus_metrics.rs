@@ -2,7 +2,7 @@
 
 use super::exposition::{Family, Labels, Number, Value};
 use super::table::QUANTILES;
-use crate::metrics::{MetricFamily, MetricKind, MetricSeries, MetricValue, Quantities, Unit};
+use crate::metric::{MetricFamily, MetricKind, MetricSeries, MetricValue, Quantities, Unit};
 
 /// The component comes first of the labels. Nanoseconds become seconds.
 pub(super) fn family(metric: &MetricFamily) -> Family {

@@ -6,7 +6,7 @@ use super::exposition::Number;
 use super::prometheus::{Families, counter, gauge, nanoseconds};
 use crate::collect::process::ProcessStats;
 use crate::collect::query_cpu::query_cpu;
-use crate::metrics::exposed::{PROCESS_CPU, PROCESS_MEMORY, PROCESS_START};
+use crate::metric::exposed::{PROCESS_CPU, PROCESS_MEMORY, PROCESS_START};
 
 /// What the system doesn't tell is left out.
 pub(super) fn families() -> Families {

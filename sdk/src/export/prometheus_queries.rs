@@ -13,7 +13,7 @@ use super::exposition::{Family, Labels, Number, Value};
 use super::prometheus::{Families, buckets};
 use crate::collect::histogram::Histogram;
 use crate::collect::snapshot::{LabelStats, Snapshot};
-use crate::metrics::MetricKind;
+use crate::metric::MetricKind;
 use crate::record::fork::{self, AtFork};
 use crate::record::interner::OTHER;
 use crate::record::labels::{KINDS, LabelKind};

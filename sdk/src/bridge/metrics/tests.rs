@@ -1,5 +1,5 @@
 use super::*;
-use crate::metrics::{MetricFamily, MetricKind, MetricValue, collect};
+use crate::metric::{MetricFamily, MetricKind, MetricValue, collect};
 use ::metrics::{counter, describe_counter, gauge, histogram, with_local_recorder};
 
 fn metric(name: &str) -> MetricFamily {

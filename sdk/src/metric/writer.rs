@@ -104,7 +104,7 @@ fn place(value: u64) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::slab::{FIRST_METRIC, HEADER_WORDS, OCTAVES};
+    use crate::metric::slab::{FIRST_METRIC, HEADER_WORDS, OCTAVES};
     use crate::record::octaves::FINE;
     use proptest::prelude::*;
 

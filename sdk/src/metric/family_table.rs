@@ -26,7 +26,7 @@ struct Child<M> {
 impl<M> Table<M> {
     pub(super) fn new(cap: usize, other: M, full: bool) -> Self {
         // No family has more metrics than there are words for.
-        let cap = cap.min(crate::metrics::slab::WORDS);
+        let cap = cap.min(crate::metric::slab::WORDS);
         let size = (2 * cap).next_power_of_two().max(2);
         let slots = std::iter::repeat_with(|| AtomicPtr::new(null_mut())).take(size).collect();
         Self { slots, other, full: AtomicBool::new(full || cap == 0), cap, added: Mutex::new(0) }

@@ -122,9 +122,9 @@ impl Quantities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::slab::FIRST_METRIC;
-    use crate::metrics::slabs::new_slab;
-    use crate::metrics::writer::Writer;
+    use crate::metric::slab::FIRST_METRIC;
+    use crate::metric::slabs::new_slab;
+    use crate::metric::writer::Writer;
     use proptest::prelude::*;
 
     fn of(values: &[u64]) -> Quantities {
