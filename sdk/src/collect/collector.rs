@@ -153,6 +153,7 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
     let look_interval = Duration::from_secs(1) / hz;
     let mut governor = settings.budget.map(Governor::new);
     let mut punctuality = Punctuality::new();
+    let mut thresholds = Thresholds::default();
     // Whom nobody observes makes no windows.
     let observed = !settings.observers.is_empty();
     let mut start = observed.then(snapshot);
@@ -189,11 +190,17 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
             governor.look();
         }
         let mut window = start.as_ref().map(|start| Window::between(start, snapshot()));
-        // Labels change hands at each look, whoever observes.
-        let unobserved = if window.is_none() { statements() } else { Vec::new() };
+        let mut unobserved = Vec::new();
+        let looks_at_statements = window.is_some() || thresholds.are_due();
+        if window.is_none() && looks_at_statements {
+            // Labels change hands as they do at a snapshot.
+            unobserved = statements();
+        }
         if let Some(settings) = settings.traces {
-            let statements = window.as_ref().map_or(&unobserved, |window| &window.end.statements);
-            traces::set_thresholds(settings, statements);
+            if looks_at_statements {
+                let statements = window.as_ref().map_or(&unobserved, |window| &window.end.statements);
+                traces::set_thresholds(settings, statements);
+            }
             let fresh = traces::take_fresh();
             if let Some(window) = &mut window {
                 window.traces = fresh;
@@ -212,5 +219,27 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
         }
         start = window.map(|window| window.end);
         due = (due + interval).max(now);
+    }
+}
+
+/// When statements are looked at where nobody observes: their distributions over all time change ever more slowly, and to
+/// read them costs more than the rest of a window.
+#[derive(Default)]
+struct Thresholds {
+    looks: u32,
+    last: Option<Instant>,
+}
+
+impl Thresholds {
+    fn are_due(&mut self) -> bool {
+        const FIRST: u32 = 16;
+        const EVERY: Duration = Duration::from_secs(5);
+        let now = Instant::now();
+        let are_due = self.looks < FIRST || self.last.is_none_or(|last| now.duration_since(last) >= EVERY);
+        if are_due {
+            self.looks = self.looks.saturating_add(1);
+            self.last = Some(now);
+        }
+        are_due
     }
 }

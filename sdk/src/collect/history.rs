@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::account::{Account, Group, Now, Part};
+use super::own_threads;
 use super::query_cpu::QueryCpu;
 use super::thread_state::{self, ThreadState};
 use crate::record::interner::NO_LABELS;
@@ -154,7 +155,9 @@ impl ActiveHistory {
             self.listed = Some(now.at);
             self.account.keep(&self.threads.iter().copied().collect());
         }
-        let outside = self.threads.iter().filter(|thread| !inside.contains(thread));
+        // Our own are nobody's activity.
+        let own = own_threads::running();
+        let outside = self.threads.iter().filter(|thread| !inside.contains(thread) && !own.contains(thread));
         let outside: Vec<_> = outside.map(|&thread| (thread, ())).collect();
         let taken = outside.len().min(OUTSIDE);
         let first = self.turns.listed;

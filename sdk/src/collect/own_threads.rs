@@ -58,6 +58,11 @@ pub fn count_own_thread() {
     let _ = HOLD.try_with(|_| ());
 }
 
+/// The ids of those that run.
+pub(super) fn running() -> Vec<u32> {
+    lock().running.clone()
+}
+
 /// What Stagelight's own threads have used so far, those that ended included. Costs a system call a thread. Where the
 /// system doesn't tell of other threads, it is what those that ended have used.
 #[must_use]

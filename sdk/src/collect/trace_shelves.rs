@@ -5,7 +5,7 @@
 //! them goes: of the slow ones the quickest, of all others the oldest. So no statement, however
 //! hot, drives out those of others, and what was chosen drives out nothing that was slow or failed.
 
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -102,16 +102,16 @@ impl Kind {
     /// all statements for each trace that comes would cost more than all else that is done for it.
     fn make_room(&mut self, drop: impl Fn(&mut Shelf) -> usize) {
         let enough = self.most - self.most / 8;
-        let mut shelves: BinaryHeap<_> = self.shelves.iter().map(|(of, shelf)| (shelf.bytes, *of)).collect();
-        while self.bytes > enough
-            && let Some((_, fullest)) = shelves.pop()
-        {
-            let Some(shelf) = self.shelves.get_mut(fullest) else { continue };
-            self.bytes -= drop(shelf);
-            if shelf.traces.is_empty() {
-                self.shelves.remove(fullest);
-            } else {
-                shelves.push((shelf.bytes, fullest));
+        while self.bytes > enough {
+            let most = self.shelves.values().map(|shelf| shelf.bytes).max().unwrap_or(0);
+            for shelf in self.shelves.values_mut() {
+                while self.bytes > enough && shelf.bytes > most - most / 4 {
+                    self.bytes -= drop(shelf);
+                }
+            }
+            self.shelves.retain(|_, shelf| !shelf.traces.is_empty());
+            if most == 0 {
+                break;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::assemble::assemble;
 use super::snapshot::LabelStats;
@@ -12,15 +12,15 @@ use super::trace_losses::{self, Loss};
 use super::trace_shelves::Shelves;
 use crate::record::error_text;
 use crate::record::labels::{LabelKind, label_set};
-use crate::record::spans::{self, NUMBER_SHIFT, Record, TRACE};
+use crate::record::spans::{self, FAILED, NUMBER_SHIFT, Record, SLOW, TRACE};
 use crate::record::{interner, registry};
 
 /// Which queries are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TraceSettings {
     /// The share of the timed queries that is kept in any case, as far as there is room; 0.1 unless
-    /// told otherwise. Those beyond are counted (`traces_thinned`): others like them are kept, some
-    /// hundred a second and thread.
+    /// told otherwise. Those beyond are counted (`traces_thinned`): others like them are kept, a
+    /// hundred a second.
     pub head: f64,
     /// How long a query takes at least to be kept for being slow, whatever others of its statement
     /// take. `None`, which is the default, leaves it to the statement's own distribution: slow is
@@ -43,11 +43,29 @@ struct Traces {
     /// Traces that arrived since the collector last handed them on, and their bytes.
     fresh: Vec<Arc<Trace>>,
     fresh_bytes: [usize; 2],
+    /// Chosen traces that may be taken at once, and since when there is that room.
+    chosen_room: f64,
+    since: Instant,
+    /// Whose ring is read first.
+    turn: usize,
 }
 
+/// Chosen traces that are taken at once, and a second: what is remembered of them is no more, and each takes some
+/// microseconds.
+const CHOSEN_AT_ONCE: f64 = 512.0;
+const CHOSEN_A_SECOND: f64 = 100.0;
+
 /// Its lock also makes the collector the one reader of the threads' rings.
-static TRACES: LazyLock<Mutex<Traces>> =
-    LazyLock::new(|| Mutex::new(Traces { shelves: Shelves::new(), fresh: Vec::new(), fresh_bytes: [0; 2] }));
+static TRACES: LazyLock<Mutex<Traces>> = LazyLock::new(|| {
+    Mutex::new(Traces {
+        shelves: Shelves::new(),
+        fresh: Vec::new(),
+        fresh_bytes: [0; 2],
+        chosen_room: CHOSEN_AT_ONCE,
+        since: Instant::now(),
+        turn: 0,
+    })
+});
 
 fn lock() -> MutexGuard<'static, Traces> {
     TRACES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,14 +104,23 @@ pub(crate) fn stop() {
 /// anyone is there to take them.
 pub(crate) fn gather(hand_on: bool) {
     let mut traces = lock();
+    traces.refill();
     let mut pending: Vec<Record> = Vec::new();
-    for block in registry::blocks() {
+    let mut blocks = registry::blocks();
+    let first = traces.turn % blocks.len().max(1);
+    blocks.rotate_left(first);
+    traces.turn = traces.turn.wrapping_add(1);
+    for block in blocks {
         // Two clocks at one moment, to tell when things were.
         let now = (SystemTime::now(), block.ticks());
         pending.clear();
         block.spans.drain(|record| {
             if record[0] & 0xff != TRACE {
                 pending.push(record);
+                return;
+            }
+            if record[0] & (SLOW | FAILED) == 0 && !traces.takes_chosen() {
+                pending.clear();
                 return;
             }
             let trace = assemble(block, now, &record, &pending);
@@ -104,6 +131,23 @@ pub(crate) fn gather(hand_on: bool) {
 }
 
 impl Traces {
+    fn refill(&mut self) {
+        let now = Instant::now();
+        let room = now.duration_since(self.since).as_secs_f64() * CHOSEN_A_SECOND;
+        self.chosen_room = (self.chosen_room + room).min(CHOSEN_AT_ONCE);
+        self.since = now;
+    }
+
+    /// Whether there is room for a chosen trace, which is counted if not.
+    fn takes_chosen(&mut self) -> bool {
+        if self.chosen_room < 1.0 {
+            trace_losses::count(Loss::Chosen);
+            return false;
+        }
+        self.chosen_room -= 1.0;
+        true
+    }
+
     /// `set` is the number of the query's labels.
     fn add(&mut self, trace: Arc<Trace>, set: usize, hand_on: bool) {
         self.shelves.put(Arc::clone(&trace));
