@@ -70,7 +70,8 @@ pub(super) struct Group<'a, P> {
     pub(super) threads: &'a [(u32, P)],
     /// For how many each stands.
     pub(super) weight: f32,
-    /// How many of those that have run are read.
+    /// How many of those that have run are read. If none, each counts as what it was read as last, and is read if
+    /// it never was.
     pub(super) reads: usize,
     /// Which of these is read first; of the next look the one after the last.
     pub(super) turn: &'a mut usize,
@@ -104,6 +105,18 @@ impl Account {
                 }
                 _ => ran.push((thread, place, cpu_ns)),
             }
+        }
+        if reads == 0 {
+            for (thread, place, cpu_ns) in ran {
+                let state =
+                    self.0.get(&thread).map_or_else(|| thread_state::now(thread), |known| known.state);
+                for (state, share) in self.note(now, thread, (cpu_ns, state), weight) {
+                    if share > 0.0 {
+                        part(Part { place, state, amount: weight * share });
+                    }
+                }
+            }
+            return;
         }
         let reads = reads.min(ran.len());
         let weight = weight * ran.len() as f32 / reads as f32;

@@ -48,6 +48,8 @@ pub struct ActiveHistory {
     listed: Option<Instant>,
     turns: Turns,
     query_cpu: QueryCpu,
+    /// When a collector's look last read.
+    read: Option<Instant>,
 }
 
 /// Whose turn it is.
@@ -69,6 +71,9 @@ const READS_OUTSIDE: usize = 1;
 
 /// Threads in no stage that a look takes.
 const OUTSIDE: usize = 32;
+
+/// Between two of a collector's looks that read states.
+const READ_EVERY: Duration = Duration::from_millis(200);
 
 /// Between two lists of all threads.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -105,23 +110,33 @@ impl ActiveHistory {
             listed: None,
             turns: Turns::default(),
             query_cpu: QueryCpu::default(),
+            read: None,
         }
     }
 
     /// Looks at all threads now, and at the async queries that are on none.
     pub fn look(&mut self) {
+        self.look_and_read(true);
+    }
+
+    /// Without reading, the threads that have run since the look before count as what they were read as last.
+    fn look_and_read(&mut self, reads: bool) {
         let at = Instant::now();
         let now = Now { at, look: self.number };
         self.number += 1;
         let innermost = registry::blocks().into_iter().filter_map(|block| block.innermost());
         let inside: Vec<_> = innermost.map(|(thread, stage, labels)| (thread, (stage, labels))).collect();
         let mut rows = Vec::new();
-        let group =
-            Group { threads: &inside, weight: 1.0, reads: READS_INSIDE, turn: &mut self.turns.inside };
+        let group = Group {
+            threads: &inside,
+            weight: 1.0,
+            reads: if reads { READS_INSIDE } else { 0 },
+            turn: &mut self.turns.inside,
+        };
         self.account.take(now, group, |Part { place: (stage, labels), state, amount }| {
             rows.push(Row { stage, labels, state, amount });
         });
-        self.look_outside(now, &inside.iter().map(|(thread, _)| *thread).collect(), &mut rows);
+        self.look_outside(now, reads, &inside.iter().map(|(thread, _)| *thread).collect(), &mut rows);
         let mut on_threads: HashMap<u32, u64> = HashMap::new();
         for (_, (_, labels)) in inside {
             *on_threads.entry(labels).or_default() += 1;
@@ -149,7 +164,7 @@ impl ActiveHistory {
     }
 
     /// Looks at the threads that are in no stage.
-    fn look_outside(&mut self, now: Now, inside: &HashSet<u32>, rows: &mut Vec<Row>) {
+    fn look_outside(&mut self, now: Now, reads: bool, inside: &HashSet<u32>, rows: &mut Vec<Row>) {
         if self.listed.is_none_or(|listed| now.at.duration_since(listed) >= LIST_EVERY) {
             self.threads = thread_state::threads();
             self.listed = Some(now.at);
@@ -165,7 +180,12 @@ impl ActiveHistory {
         let threads: Vec<_> =
             (0..taken).map(|nth| outside[first.wrapping_add(nth) % outside.len()]).collect();
         let weight = outside.len() as f32 / taken as f32;
-        let group = Group { threads: &threads, weight, reads: READS_OUTSIDE, turn: &mut self.turns.outside };
+        let group = Group {
+            threads: &threads,
+            weight,
+            reads: if reads { READS_OUTSIDE } else { 0 },
+            turn: &mut self.turns.outside,
+        };
         let mut sums: HashMap<ThreadState, f32> = HashMap::new();
         self.account.take(now, group, |Part { state, amount, .. }| *sums.entry(state).or_default() += amount);
         rows.extend(sums.into_iter().map(|(state, amount)| Row {
@@ -221,10 +241,17 @@ pub fn active_averages(past: Duration) -> (Vec<ActiveAverage>, usize) {
     history.as_ref().map_or((Vec::new(), 0), |history| history.averages(past))
 }
 
-/// A collector begins to keep a history, or goes on keeping it.
+/// A collector begins to keep a history, or goes on keeping it. It looks seldom enough to find all that it reads gone from the
+/// caches, so that a read costs ten times what it does in a row, and reads less often than it looks.
 pub(crate) fn look(keep: Duration) {
     let mut history = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
-    history.get_or_insert_with(|| ActiveHistory::new(keep)).look();
+    let history = history.get_or_insert_with(|| ActiveHistory::new(keep));
+    let now = Instant::now();
+    let reads = history.read.is_none_or(|read| now.duration_since(read) >= READ_EVERY);
+    if reads {
+        history.read = Some(now);
+    }
+    history.look_and_read(reads);
 }
 
 /// The collector that kept the history has ended.
