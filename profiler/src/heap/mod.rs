@@ -90,9 +90,9 @@ pub use switch::sample_heap;
 /// by the environment's `MALLOC_CONF`, which comes after the macro's.
 ///
 /// # Static programs
-/// In a program without shared libraries (`-C target-feature=+crt-static`) jemalloc serves Rust's
-/// allocations alone, and C code keeps the C library's allocator: that allocates before jemalloc can
-/// start there. The profile's rung says so.
+/// In a program without shared libraries (`-C target-feature=+crt-static`, and musl's targets)
+/// jemalloc serves Rust's allocations alone, and C code keeps the C library's allocator: that
+/// allocates before jemalloc can start there. The profile's rung says so.
 ///
 /// This also gives each stage its allocated bytes. Elsewhere than on Linux it declares nothing.
 #[cfg(feature = "heap")]
