@@ -10,6 +10,13 @@ pub fn total(profile: &Profile, label: &str, value: &str) -> u64 {
     totals.iter().find(|(name, _)| name == value).map_or(0, |(_, total)| *total as u64)
 }
 
+/// All that was sampled, with the profiler's own threads, which a profile leaves out and the process's
+/// clock has.
+#[must_use]
+pub fn sampled_ns(profile: &Profile) -> f64 {
+    profile.total() as f64 + profile.stats().own_threads.as_nanos() as f64
+}
+
 /// The weights of a tenant's samples ÷ what its threads' clocks said.
 #[must_use]
 pub fn weighed(profile: &Profile, tenant: &str, truth_ns: u64) -> f64 {

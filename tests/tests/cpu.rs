@@ -8,7 +8,7 @@ use std::time::Duration;
 use stagelight::query;
 use stagelight_profiler::{Error, Profile, cpu};
 use stagelight_tests::cpu::{RUNGS, as_nobody, forbid, refused};
-use stagelight_tests::totals::weighed;
+use stagelight_tests::totals::{sampled_ns, weighed};
 use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns};
 
 /// CPU nanoseconds by tenant, by the threads' own clocks.
@@ -63,7 +63,7 @@ fn check_against_truth(rung: &str) {
     assert!(stats.samples > 400, "{} samples", stats.samples);
     let complete = stats.complete_stacks as f64 / stats.samples as f64;
     assert!(complete >= 0.99, "{complete} of the stacks reach their thread's start");
-    let weighed = profile.total() as f64 / stats.cpu_time.as_nanos() as f64;
+    let weighed = sampled_ns(&profile) / stats.cpu_time.as_nanos() as f64;
     eprintln!(
         "{rung}: {} samples, {complete:.4} complete, weights {weighed:.4} of the CPU time",
         stats.samples

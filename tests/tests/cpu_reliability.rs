@@ -8,7 +8,7 @@ use std::time::Duration;
 use stagelight::query;
 use stagelight_profiler::{Profile, cpu};
 use stagelight_tests::cpu::{RUNGS, as_nobody, forbid, refused};
-use stagelight_tests::totals::weighed;
+use stagelight_tests::totals::{sampled_ns, weighed};
 use stagelight_tests::{burn, child, is_child, skip, succeed, tool};
 
 #[query(key = "burn", tenant = tenant)]
@@ -151,7 +151,7 @@ fn threads_that_block_the_signals_are_counted_and_weigh_right_once_they_let_them
     let stats = profile.stats();
     let open = weighed(&profile, "open", 300_000_000);
     // What a thread used under its block counts where the block ends, which here is in no stage.
-    let all = (profile.total() as u64 + 200_000_000) as f64 / stats.cpu_time.as_nanos() as f64;
+    let all = (sampled_ns(&profile) + 2e8) / stats.cpu_time.as_nanos() as f64;
     eprintln!(
         "{}: {open:.3} of the open thread, {all:.3} of all but the one that blocks to its end",
         stats.rung
@@ -432,7 +432,7 @@ fn threads_that_come_and_go_and_know_nothing_of_stages_are_all_weighed() {
     });
     let profile = profile.unwrap();
     let stats = profile.stats();
-    let weighed = profile.total() as f64 / stats.cpu_time.as_nanos() as f64;
+    let weighed = sampled_ns(&profile) / stats.cpu_time.as_nanos() as f64;
     eprintln!("{}: {} samples, weights {weighed:.4} of the CPU time", stats.rung, stats.samples);
     assert!((0.95..=1.05).contains(&weighed), "{weighed}: {stats:?}");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use stagelight::query;
 use stagelight_profiler::{Profile, cpu};
 use stagelight_tests::cpu::{as_nobody, refused};
+use stagelight_tests::totals::sampled_ns;
 use stagelight_tests::{burn, child, is_child, skip, succeed, thread_cpu_ns};
 
 /// Has the kernel fill memory for that much of the thread's CPU time.
@@ -196,7 +197,7 @@ fn threads_that_come_and_go_are_weighed_and_have_functions_of_the_kernel() {
         let reads = stacks(&profile, "reads");
         let sampled = profile.filter("tenant", "reads").total() as f64;
         let truth = truth.into_inner() as f64;
-        let (all, cpu_time) = (profile.total() as f64, stats.cpu_time.as_nanos() as f64);
+        let (all, cpu_time) = (sampled_ns(&profile), stats.cpu_time.as_nanos() as f64);
         // What a thread does after its last sample, less than a period, is in none.
         let ends = |threads| threads as f64 * 1e9 / f64::from(hz);
         let known = share(&reads, |stack| stack.contains(";[kernel];"));
