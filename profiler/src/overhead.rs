@@ -9,8 +9,8 @@ use crate::clock;
 /// The estimated share of Stagelight in what the process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Overhead {
-    /// Percent of the process's CPU time since it started that went into recording, CPU and heap sampling and Stagelight's
-    /// own threads.
+    /// Percent of the process's CPU time since it started that went into recording, CPU and heap
+    /// sampling and Stagelight's own threads.
     pub percent: f64,
     /// Bytes of memory in recorded figures, interned labels and sampling buffers.
     pub bytes: usize,
@@ -20,9 +20,10 @@ pub struct Overhead {
     pub sampling: Duration,
     /// Time spent taking the stacks of sampled allocations.
     pub heap_sampling: Duration,
-    /// CPU time of Stagelight's own threads, by their clocks: of the collector's, with the observers and exporters that run
-    /// on it, of those that sample and drain, and of those that answer the control API, with all that profiles take to
-    /// be named and written there. What a thread of yours uses to take a snapshot or to finish a profile is not in it.
+    /// CPU time of Stagelight's own threads, by their clocks: of the collector's, with the
+    /// observers and exporters that run on it, of those that sample and drain, and of those that
+    /// answer the control API, with all that profiles take to be named and written there. What a
+    /// thread of yours uses to take a snapshot or to finish a profile is not in it.
     pub threads: Duration,
 }
 

@@ -80,7 +80,7 @@
 //! # What it costs
 //! Each thread writes to a block of its own with plain loads and stores; nothing locks, allocates or calls the system
 //! once a thread has touched a stage. A stage costs what its two clock reads cost, all else disappears behind them; a query
-//! some nanoseconds more for its labels, a stage that is off a load and a branch. A thread's block takes about 5 KiB and 600
+//! some nanoseconds more for its labels, a stage that is off a load and a branch. A thread's block takes about 6 KiB and 600
 //! bytes for each stage that it enters; blocks of threads that ended are used again. BENCHMARKS.md has the figures and what they were
 //! measured on.
 //!

@@ -1,4 +1,5 @@
-//! Times of queries mean one thing in one row, and others can read how they spread, in a process of its own.
+//! Times of queries mean one thing in one row, and others can read how they spread, in a process of
+//! its own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -127,7 +127,8 @@ fn whatever_metrics_are_called_the_page_can_be_read() {
         std::io::Seek::rewind(&mut &file).unwrap();
         let output = Command::new(promtool).args(["check", "metrics"]).stdin(file).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        // It exits with 3 where it would have a name otherwise, which is a matter of taste, and with 1 where it can't read on.
+        // It exits with 3 where it would have a name otherwise, which is a matter of taste, and
+        // with 1 where it can't read on.
         assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {said}\n{page}", output.status);
     }
     assert!(refused() > 50, "{}", refused());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use stagelight::{query, stage};
 use stagelight_tests::burn;
 
-/// The CPU time of the process's threads whose name says that they are Stagelight's, by their own clocks.
+/// The CPU time of the process's threads whose name says that they are Stagelight's, by their own
+/// clocks.
 fn clocks() -> Duration {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let ours = threads.filter(|thread| {

@@ -18,7 +18,8 @@ fn wall(work: impl FnOnce()) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
-/// The total is the time that the recursion took, and each level is a call with a duration of its own.
+/// The total is the time that the recursion took, and each level is a call with a duration of its
+/// own.
 fn check(name: &str, calls: u64, wall: f64) {
     let stage = of(name);
     let total = stage.total_ns as f64 / wall;

@@ -46,7 +46,8 @@ pub use server::{ControlBuilder, Server, control};
 /// | `/debug/pprof/heap` | the live heap; with `?seconds=N` its growth in that time |
 /// | `/debug/pprof/allocs?seconds=30` | what is allocated in that time, freed or not, as [`allocs`](fn@crate::allocs) does |
 /// | `/api/v1/stages` | stages and queries as JSON |
-/// | `/api/v1/queries?by=self_ns&limit=20` | queries since the last reset, by `kind=` of label, most of a column first |
+/// | `/api/v1/queries?by=self_ns&limit=20` | queries since the last reset, by `kind=` of label,
+/// most of a column first |
 /// | `/api/v1/counters?seconds=10` | the processor's and the kernel's counters by stage and statement |
 /// | `/api/v1/active` | what runs at this instant |
 /// | `/api/v1/history?seconds=60` | what was active on average (needs a `stagelight::collector`) |

@@ -70,8 +70,8 @@ pub(super) struct Group<'a, P> {
     pub(super) threads: &'a [(u32, P)],
     /// For how many each stands.
     pub(super) weight: f32,
-    /// How many of those that have run are read. If none, each counts as what it was read as last, and is read if
-    /// it never was.
+    /// How many of those that have run are read. If none, each counts as what it was read as last,
+    /// and is read if it never was.
     pub(super) reads: usize,
     /// Which of these is read first; of the next look the one after the last.
     pub(super) turn: &'a mut usize,

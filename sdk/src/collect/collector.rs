@@ -222,8 +222,8 @@ fn run(stop: &(Mutex<bool>, Condvar), mut settings: CollectorBuilder) {
     }
 }
 
-/// When statements are looked at where nobody observes: their distributions over all time change ever more slowly, and to
-/// read them costs more than the rest of a window.
+/// When statements are looked at where nobody observes: their distributions over all time change
+/// ever more slowly, and to read them costs more than the rest of a window.
 #[derive(Default)]
 struct Thresholds {
     looks: u32,

@@ -35,7 +35,8 @@ pub(crate) fn own_thread() -> u32 {
 pub(crate) fn thread_ns(thread: u32) -> u64 {
     #[cfg(target_os = "linux")]
     {
-        // The kernel's number for the CPU clock of one thread: MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED).
+        // The kernel's number for the CPU clock of one thread: MAKE_THREAD_CPUCLOCK(tid,
+        // CPUCLOCK_SCHED).
         read((!(thread as i32) << 3) | 6)
     }
     #[cfg(not(target_os = "linux"))]

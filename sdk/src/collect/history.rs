@@ -119,7 +119,8 @@ impl ActiveHistory {
         self.look_and_read(true);
     }
 
-    /// Without reading, the threads that have run since the look before count as what they were read as last.
+    /// Without reading, the threads that have run since the look before count as what they were
+    /// read as last.
     fn look_and_read(&mut self, reads: bool) {
         let at = Instant::now();
         let now = Now { at, look: self.number };
@@ -241,8 +242,9 @@ pub fn active_averages(past: Duration) -> (Vec<ActiveAverage>, usize) {
     history.as_ref().map_or((Vec::new(), 0), |history| history.averages(past))
 }
 
-/// A collector begins to keep a history, or goes on keeping it. It looks seldom enough to find all that it reads gone from the
-/// caches, so that a read costs ten times what it does in a row, and reads less often than it looks.
+/// A collector begins to keep a history, or goes on keeping it. It looks seldom enough to find all
+/// that it reads gone from the caches, so that a read costs ten times what it does in a row, and
+/// reads less often than it looks.
 pub(crate) fn look(keep: Duration) {
     let mut history = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
     let history = history.get_or_insert_with(|| ActiveHistory::new(keep));

@@ -52,7 +52,8 @@ fn in_child() {
     *lock() = OwnThreads { running: Vec::new(), ended_ns: 0 };
 }
 
-/// From now on the calling thread's CPU time counts as Stagelight's. First of all in each of our threads.
+/// From now on the calling thread's CPU time counts as Stagelight's. First of all in each of our
+/// threads.
 pub fn count_own_thread() {
     // Fails where the thread's locals are being destroyed: then it has nothing more to do.
     let _ = HOLD.try_with(|_| ());
@@ -63,8 +64,8 @@ pub(super) fn running() -> Vec<u32> {
     lock().running.clone()
 }
 
-/// What Stagelight's own threads have used so far, those that ended included. Costs a system call a thread. Where the
-/// system doesn't tell of other threads, it is what those that ended have used.
+/// What Stagelight's own threads have used so far, those that ended included. Costs a system call a
+/// thread. Where the system doesn't tell of other threads, it is what those that ended have used.
 #[must_use]
 pub fn own_threads_cpu() -> Duration {
     let threads = lock();

@@ -9,7 +9,8 @@ use super::cpu_time;
 pub(crate) struct ProcessStats {
     /// CPU time since it started.
     pub(crate) cpu: Option<Duration>,
-    /// When it started; within a hundredth of a second, and a second where the machine's clock was set since.
+    /// When it started; within a hundredth of a second, and a second where the machine's clock was
+    /// set since.
     pub(crate) started: Option<SystemTime>,
     /// Memory that is in RAM.
     pub(crate) resident_bytes: Option<u64>,
@@ -28,7 +29,8 @@ impl ProcessStats {
 
 #[cfg(target_os = "linux")]
 fn started() -> Option<SystemTime> {
-    // "pid (name) S …": the name may hold anything. The start is the 22nd field, in ticks since the machine's.
+    // "pid (name) S …": the name may hold anything. The start is the 22nd field, in ticks since the
+    // machine's.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let ticks: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
     let machine = std::fs::read_to_string("/proc/stat").ok()?;

@@ -1,7 +1,8 @@
 //! How much of the process's CPU time queries take, and how much is spent outside of them.
 //!
-//! To read a thread's clock where a query begins and ends would cost more than all else that is recorded of it. But the
-//! looks of the active history find what runs, in a query or in none, and what they find comes to what the clocks say.
+//! To read a thread's clock where a query begins and ends would cost more than all else that is
+//! recorded of it. But the looks of the active history find what runs, in a query or in none, and
+//! what they find comes to what the clocks say.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,7 +12,8 @@ use super::cpu_time;
 static WITHIN_NS: AtomicU64 = AtomicU64::new(0);
 static OUTSIDE_NS: AtomicU64 = AtomicU64::new(0);
 
-/// CPU time of the process while looks were taken, in nanoseconds: in queries, and in none. `None` before the first.
+/// CPU time of the process while looks were taken, in nanoseconds: in queries, and in none. `None`
+/// before the first.
 #[cfg(feature = "prometheus")]
 pub(crate) fn query_cpu() -> Option<[u64; 2]> {
     let parts = [&WITHIN_NS, &OUTSIDE_NS].map(|part| part.load(Ordering::Relaxed));
@@ -38,7 +40,8 @@ impl QueryCpu {
         }
     }
 
-    /// What goes to queries of the time that was used: no more than all. What is over waits for the next looks.
+    /// What goes to queries of the time that was used: no more than all. What is over waits for the
+    /// next looks.
     fn part(&mut self, used_ns: u64, found_ns: f64) -> u64 {
         self.owed_ns += found_ns;
         let part = self.owed_ns.clamp(0.0, used_ns as f64);

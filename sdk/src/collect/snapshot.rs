@@ -67,8 +67,8 @@ pub struct StageStats {
     /// one that gives an iterator: while that was made and items were pulled out of it, or awaited. A call within another
     /// call of the stage is part of that one and does not count again.
     pub total_ns: u64,
-    /// What such inner calls of a recursive stage took, in nanoseconds: [`total_ns`](Self::total_ns) leaves it out, the
-    /// histogram has it.
+    /// What such inner calls of a recursive stage took, in nanoseconds:
+    /// [`total_ns`](Self::total_ns) leaves it out, the histogram has it.
     pub recursive_ns: u64,
     /// Time within the stage but in no stage below it, in nanoseconds. Of an async stage: while it was polled.
     pub self_ns: u64,
@@ -78,8 +78,8 @@ pub struct StageStats {
     pub polls: u64,
     /// Of an async stage, calls that were dropped before they were done.
     pub cancelled: u64,
-    /// Bytes allocated within the stage, its children's included, inner calls counted once; rests on the timed calls, and is 0 where the allocator keeps
-    /// no count.
+    /// Bytes allocated within the stage, its children's included, inner calls counted once; rests
+    /// on the timed calls, and is 0 where the allocator keeps no count.
     pub alloc_bytes: u64,
     /// The distribution of the calls' times, those of inner calls included.
     pub histogram: Histogram,
@@ -98,8 +98,9 @@ pub struct LabelStats {
     pub errors: u64,
     /// Their time in nanoseconds, without that of queries nested in them: sums over all values are exact.
     pub self_ns: u64,
-    /// Their time in nanoseconds, that of queries nested in them included: mean, quantiles and the longest are of this. Where
-    /// queries of one value nest in one another, it has the inner ones' time twice.
+    /// Their time in nanoseconds, that of queries nested in them included: mean, quantiles and the
+    /// longest are of this. Where queries of one value nest in one another, it has the inner ones'
+    /// time twice.
     pub total_ns: u64,
     /// The longest in nanoseconds, all in all.
     pub max_ns: u64,
@@ -290,7 +291,8 @@ pub(crate) fn stage_calls() -> u64 {
 /// Takes the histograms of the last kind that is asked for.
 fn labels(reading: &mut Reading, kind: LabelKind, is_last: bool) -> Vec<LabelStats> {
     let mut merged: Vec<LabelStats> = Vec::new();
-    // Values live for ever, and as a rule one text in one place: to compare addresses is enough here.
+    // Values live for ever, and as a rule one text in one place: to compare addresses is enough
+    // here.
     let mut places: HashMap<(*const u8, usize), usize> = HashMap::new();
     for (set, sum) in reading.sets.iter_mut().filter(|(_, sum)| sum.calls > 0) {
         let value = set.get(kind);

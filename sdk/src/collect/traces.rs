@@ -50,8 +50,8 @@ struct Traces {
     turn: usize,
 }
 
-/// Chosen traces that are taken at once, and a second: what is remembered of them is no more, and each takes some
-/// microseconds.
+/// Chosen traces that are taken at once, and a second: what is remembered of them is no more, and
+/// each takes some microseconds.
 const CHOSEN_AT_ONCE: f64 = 512.0;
 const CHOSEN_A_SECOND: f64 = 100.0;
 
@@ -100,8 +100,8 @@ pub(crate) fn stop() {
     traces.take_fresh();
 }
 
-/// Takes what the threads have published. Often enough that their rings don't fill. They are kept to be handed on if
-/// anyone is there to take them.
+/// Takes what the threads have published. Often enough that their rings don't fill. They are kept
+/// to be handed on if anyone is there to take them.
 pub(crate) fn gather(hand_on: bool) {
     let mut traces = lock();
     traces.refill();

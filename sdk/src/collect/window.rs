@@ -73,8 +73,8 @@ fn stages(start: &[StageStats], end: &[StageStats]) -> Vec<StageStats> {
     end.iter().filter_map(since).collect()
 }
 
-/// Both are by value. The longest query of a window can't be told from two running maxima, so `max_ns` stays that of all
-/// time.
+/// Both are by value. The longest query of a window can't be told from two running maxima, so
+/// `max_ns` stays that of all time.
 pub(super) fn labels(start: &[LabelStats], end: &[LabelStats]) -> Vec<LabelStats> {
     let mut before = start.iter().peekable();
     // Figures of values that lost their entries within the window are in `other` at its end.

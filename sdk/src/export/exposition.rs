@@ -1,7 +1,7 @@
 //! Prometheus' text format itself: families, series, and how their numbers and texts are written.
 //!
-//! Counts are written as the integers that they are, and nanoseconds as seconds with nine decimals: a number that went
-//! through a float would be off above 2^53.
+//! Counts are written as the integers that they are, and nanoseconds as seconds with nine decimals:
+//! a number that went through a float would be off above 2^53.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -163,8 +163,8 @@ impl Family {
     }
 }
 
-/// Writes the families and tells how many were left out: those that would be exposed under a name of one before them,
-/// since a reader could make nothing of the whole page.
+/// Writes the families and tells how many were left out: those that would be exposed under a name
+/// of one before them, since a reader could make nothing of the whole page.
 ///
 /// # Errors
 /// If writing fails.

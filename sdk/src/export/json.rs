@@ -50,8 +50,8 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `recursive_ns`, `self_ns`, `p50_ns`,
-/// `p95_ns`, `p99_ns`, `p999_ns`, `max_ns`, `alloc_bytes`, `file`, `line`.
+/// The stages, one object each: `name`, `component`, `calls`, `errors`, `total_ns`, `recursive_ns`,
+/// `self_ns`, `p50_ns`, `p95_ns`, `p99_ns`, `p999_ns`, `max_ns`, `alloc_bytes`, `file`, `line`.
 #[must_use]
 pub fn stages(snapshot: &Snapshot) -> Value {
     snapshot.stages.iter().map(stage).collect()

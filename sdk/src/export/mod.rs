@@ -9,6 +9,8 @@ use crate::collect::window::Window;
 pub mod chrome;
 #[cfg(feature = "prometheus")]
 mod exposition;
+#[cfg(feature = "prometheus")]
+mod families;
 #[cfg(feature = "json")]
 pub mod json;
 #[cfg(feature = "prometheus")]

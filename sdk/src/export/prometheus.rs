@@ -1,14 +1,16 @@
 //! The Prometheus text exposition format, 0.0.4: seconds and bytes, counters that end in `_total`.
 //!
-//! See <https://prometheus.io/docs/instrumenting/exposition_formats/>. No name stands twice on a page, whatever others call
-//! their metrics: see [`metric`](crate::metric). Counts are written exactly.
+//! See <https://prometheus.io/docs/instrumenting/exposition_formats/>. No name stands twice on a
+//! page, whatever others call their metrics: see [`metric`](crate::metric). Counts are written
+//! exactly.
 
 use std::io;
 
 use super::exposition::{self, Labels, Value};
 pub use super::exposition::{Family, Number};
+pub use super::families::{Families, counter, gauge, gauge_by};
+use super::families::{buckets, nanoseconds};
 use super::{prometheus_metrics, prometheus_process, prometheus_queries};
-use crate::collect::histogram::Histogram;
 use crate::collect::punctuality::collector_stats;
 use crate::collect::snapshot::{Snapshot, StageStats};
 use crate::metric::{MetricKind, registry};
@@ -16,15 +18,8 @@ use crate::metric::{MetricKind, registry};
 /// The content type of the exposition.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-/// Borders of the histogram's buckets, as powers of four of nanoseconds: 256 ns to 69 s.
-/// Being powers of two, they fall on borders of our cells, so the bucket counts are exact.
-const BUCKET_POWERS: std::ops::RangeInclusive<u32> = 4..=18;
-
-/// More metric families for one exposition, from whoever else has figures to show.
-pub type Families = Vec<Family>;
-
-/// Writes a snapshot. Of two families that would take the same name the later is left out, which counts as refused under
-/// `metric_kind` from the next exposition on.
+/// Writes a snapshot. Of two families that would take the same name the later is left out, which
+/// counts as refused under `metric_kind` from the next exposition on.
 ///
 /// # Errors
 /// If writing fails.
@@ -150,39 +145,6 @@ fn collector_families() -> Families {
     ]
 }
 
-/// A counter of the given series, each of labels and a value. By convention its name ends in `_total`.
-#[must_use]
-pub fn counter<N: Copy + Into<Number>>(name: &str, help: &str, series: &[(&[(&str, &str)], N)]) -> Family {
-    let series = series.iter().map(|(labels, value)| {
-        let labels = labels.iter().fold(Labels::default(), |labels, (name, value)| labels.and(name, value));
-        (labels, Value::Number((*value).into()))
-    });
-    Family::new(name, help, MetricKind::Counter, series)
-}
-
-/// A family of one gauge without labels.
-#[must_use]
-pub fn gauge(name: &str, help: &str, value: impl Into<Number>) -> Family {
-    Family::new(name, help, MetricKind::Gauge, [(Labels::default(), Value::Number(value.into()))])
-}
-
-/// A family of gauges that differ in one label: its name and value, and what the gauge stands at.
-#[must_use]
-pub fn gauge_by<'a, N: Into<Number>>(
-    name: &str,
-    help: &str,
-    series: impl IntoIterator<Item = ((&'a str, &'a str), N)>,
-) -> Family {
-    let series = series
-        .into_iter()
-        .map(|((label, value), at)| (Labels::default().and(label, value), Value::Number(at.into())));
-    Family::new(name, help, MetricKind::Gauge, series)
-}
-
-pub(super) fn nanoseconds(duration: std::time::Duration) -> Number {
-    Number::Nanoseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-}
-
 fn stage_labels(stage: &StageStats) -> Labels {
     Labels::default().and("component", stage.component).and("stage", stage.name)
 }
@@ -190,15 +152,4 @@ fn stage_labels(stage: &StageStats) -> Labels {
 fn duration(stage: &StageStats) -> Value {
     // Of all that the buckets count.
     buckets(&stage.histogram, stage.total_ns.wrapping_add(stage.recursive_ns))
-}
-
-/// A histogram of durations that come to `sum_ns`.
-pub(super) fn buckets(histogram: &Histogram, sum_ns: u64) -> Value {
-    let bucket = |power: u32| (Number::Nanoseconds(1 << power), histogram.count_below_power(power));
-    Value::Histogram {
-        buckets: BUCKET_POWERS.map(|half| bucket(2 * half)).collect(),
-        sum: Number::Nanoseconds(sum_ns),
-        // Not the exact count, which has a counter of its own: a reader takes buckets that go back for a restart.
-        count: histogram.weight(),
-    }
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::exposition::Number;
-use super::prometheus::{Families, counter, gauge, nanoseconds};
+use super::families::{Families, counter, gauge, nanoseconds};
 use crate::collect::process::ProcessStats;
 use crate::collect::query_cpu::query_cpu;
 use crate::metric::exposed::{PROCESS_CPU, PROCESS_MEMORY, PROCESS_START};

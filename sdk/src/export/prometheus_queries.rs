@@ -1,8 +1,9 @@
 //! Queries by their labels in the Prometheus format.
 //!
-//! A histogram is eighteen series, so of each kind of label [`HISTOGRAMS`] values have one and all others share that of
-//! `other`. A value has one for as long as it has an entry: the heaviest of those that are there at the first exposition, and
-//! then whoever comes while there is room. One that counted in `other` stays there, since `other` must not fall.
+//! A histogram is eighteen series, so of each kind of label [`HISTOGRAMS`] values have one and all
+//! others share that of `other`. A value has one for as long as it has an entry: the heaviest of
+//! those that are there at the first exposition, and then whoever comes while there is room. One
+//! that counted in `other` stays there, since `other` must not fall.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use super::exposition::{Family, Labels, Number, Value};
-use super::prometheus::{Families, buckets};
+use super::families::{Families, buckets};
 use crate::collect::histogram::Histogram;
 use crate::collect::snapshot::{LabelStats, Snapshot};
 use crate::metric::MetricKind;

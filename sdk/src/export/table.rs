@@ -76,8 +76,8 @@ pub fn shorten(text: &str, width: usize) -> String {
     short
 }
 
-/// The stages, the one with the most self time first. A recursive stage's total is that of its outermost level; the
-/// quantiles are of all its calls.
+/// The stages, the one with the most self time first. A recursive stage's total is that of its
+/// outermost level; the quantiles are of all its calls.
 #[must_use]
 pub fn stages(snapshot: &Snapshot) -> String {
     let mut headings = vec!["stage", "calls", "err", "total", "self", "self%"];
@@ -104,9 +104,9 @@ pub fn stages(snapshot: &Snapshot) -> String {
     table.render()
 }
 
-/// The `n` values of a kind of label that have most of a column since the last reset, most first, below a line that says
-/// since when they count.
-/// `self` and what stands after `max` leave out queries nested in a query, all other times are of queries as a whole.
+/// The `n` values of a kind of label that have most of a column since the last reset, most first,
+/// below a line that says since when they count. `self` and what stands after `max` leave out
+/// queries nested in a query, all other times are of queries as a whole.
 #[must_use]
 pub fn queries(queries: &Queries, kind: LabelKind, by: Column, n: usize) -> String {
     let top = queries.top(kind, by, n);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::family_value::MetricKind;
+use super::kind::MetricKind;
 use super::registry;
 use super::slab::{HEADER_WORDS, LINE_WORDS};
 

@@ -5,7 +5,7 @@
 //! OpenMetrics together: whoever reads the metrics may write either.
 //! See <https://prometheus.io/docs/specs/om/open_metrics_spec/>, "Suffixes".
 
-use super::family_value::MetricKind;
+use super::kind::MetricKind;
 use super::name::is_reserved;
 
 /// What the process itself has used, under the names that Prometheus' client libraries give it.

@@ -51,6 +51,7 @@ mod family;
 mod family_table;
 mod family_value;
 mod gauge;
+mod kind;
 mod name;
 mod quantities;
 pub(crate) mod registry;
@@ -68,8 +69,9 @@ pub use distribution::Distribution;
 pub use family::{
     CounterFamily, DistributionFamily, Family, GaugeFamily, Labelled, SummaryFamily, UpDownCounterFamily,
 };
-pub use family_value::{MetricFamily, MetricKind, MetricSeries, MetricValue};
+pub use family_value::{MetricFamily, MetricSeries, MetricValue};
 pub use gauge::Gauge;
+pub use kind::MetricKind;
 pub use quantities::Quantities;
 pub use summary::Summary;
 pub use up_down_counter::UpDownCounter;

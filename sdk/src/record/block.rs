@@ -362,7 +362,8 @@ impl Block {
         }
     }
 
-    /// Owner only: counts one finished call of a stage that was timed, and lies in no other one of the stage.
+    /// Owner only: counts one finished call of a stage that was timed, and lies in no other one of
+    /// the stage.
     #[inline(always)]
     pub(crate) fn record_stage(&self, stage: u32, failed: bool, allocated: u64, timing: Timing) {
         let cells = &self.stages[stage as usize % MAX_STAGES];

@@ -1,7 +1,7 @@
 //! The counts of a histogram's cells as a reader holds them.
 //!
-//! A histogram has hundreds of cells and values in a few places, and a reader holds one for each stage and label: so only
-//! lines of cells that have any are there.
+//! A histogram has hundreds of cells and values in a few places, and a reader holds one for each
+//! stage and label: so only lines of cells that have any are there.
 
 use super::lines::LINE;
 
@@ -10,7 +10,8 @@ use super::lines::LINE;
 pub(crate) struct Counts(Vec<(u16, [u64; LINE])>);
 
 impl Counts {
-    /// A line, to add to. It is looked for from the place `from` on, where none before it lies, and its place noted there.
+    /// A line, to add to. It is looked for from the place `from` on, where none before it lies, and
+    /// its place noted there.
     #[inline]
     pub(crate) fn line(&mut self, number: usize, from: &mut usize) -> &mut [u64; LINE] {
         let number = number as u16;

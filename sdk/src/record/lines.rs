@@ -65,7 +65,8 @@ pub(crate) struct Lines {
 struct Line([Cell32; LINE]);
 
 impl Lines {
-    /// Owner only: adds `n` to the `index`-th count of the line that `slot` names, or will. Whether it names one since now.
+    /// Owner only: adds `n` to the `index`-th count of the line that `slot` names, or will. Whether
+    /// it names one since now.
     #[inline(always)]
     pub(crate) fn add(&self, slot: &AtomicU16, index: usize, n: u32) -> bool {
         let mut is_new = false;

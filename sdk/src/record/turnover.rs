@@ -64,8 +64,8 @@ struct Turnover {
 /// The figures of all label sets at one instant, by what they are figures of; some more than once.
 pub(crate) struct Reading {
     pub(crate) sets: Vec<(&'static LabelSet, LabelFigures)>,
-    /// How often each value has lost its entry, those alone that ever did: where one did between two readings, its figures
-    /// began anew.
+    /// How often each value has lost its entry, those alone that ever did: where one did between
+    /// two readings, its figures began anew.
     pub(crate) losses: [HashMap<&'static str, u32>; KINDS],
 }
 

@@ -1,8 +1,11 @@
-//! What the collector's own thread uses, where a thousand stages and a thousand statements are all in use.
+//! What the collector's own thread uses, where a thousand stages and a thousand statements are all
+//! in use.
 //!
-//! `cargo run --release -p stagelight-benches --bin collector -- [--seconds 20] [--threads 4] [--observed] [--check]` prints its
-//! CPU time against the time that passed: with all that a collector does by default, and with an observer, for whom windows
-//! are made, if asked for. It is CPU time, so that a busy machine makes it worse by colder caches alone; the load stands beside it.
+//! `cargo run --release -p stagelight-benches --bin collector -- [--seconds 20] [--threads 4]
+//! [--observed] [--check]` prints its CPU time against the time that passed: with all that a
+//! collector does by default, and with an observer, for whom windows are made, if asked for. It is
+//! CPU time, so that a busy machine makes it worse by colder caches alone; the load stands beside
+//! it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +25,8 @@ fn argument(name: &str, default: u64) -> u64 {
     arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// Queries of a thread a second. Each goes through ten stages, so that all stages and statements are in use on all threads.
+/// Queries of a thread a second. Each goes through ten stages, so that all stages and statements
+/// are in use on all threads.
 const QUERIES: u64 = 1_000;
 
 struct Work {
@@ -32,7 +36,8 @@ struct Work {
 }
 
 impl Work {
-    /// One query: each stage takes up to twice a time of its own, and now and then eight times as long.
+    /// One query: each stage takes up to twice a time of its own, and now and then eight times as
+    /// long.
     fn run(&self, turn: usize, random: &mut u64) {
         let mut frame = QueryFrame::new();
         let labels = self.labels[turn % STATEMENTS];

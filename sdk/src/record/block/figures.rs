@@ -46,7 +46,8 @@ pub(crate) struct LabelFigures {
     pub(crate) cells: Counts,
 }
 
-/// How many queries a label set had, how many of them were timed, and how many stages these went through.
+/// How many queries a label set had, how many of them were timed, and how many stages these went
+/// through.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LabelCounts {
     pub(crate) queries: u64,
@@ -58,7 +59,8 @@ impl Block {
     /// Adds this thread's figures of the stages from the first on. Any thread.
     pub(crate) fn read_stages(&self, sums: &mut [StageFigures]) {
         for (index, sum) in sums.iter_mut().enumerate() {
-            // The cells come one after the other, which the processor foresees; their counts lie anywhere.
+            // The cells come one after the other, which the processor foresees; their counts lie
+            // anywhere.
             let cells = &self.stages[(index + 1 + AHEAD) % MAX_STAGES];
             cells.durations.prefetch(&self.lines);
             self.read_stage(index as u32 + 1, sum);
@@ -142,7 +144,8 @@ impl Block {
         }
     }
 
-    /// Adds this thread's counts of the label sets below `sums.len()`, which costs less than all figures. Any thread.
+    /// Adds this thread's counts of the label sets below `sums.len()`, which costs less than all
+    /// figures. Any thread.
     pub(crate) fn count_labels(&self, sums: &mut [LabelCounts]) {
         for (sum, (cells, _)) in self.label_chunks(sums) {
             sum.queries = sum.queries.wrapping_add(cells.calls.get());

@@ -1,14 +1,14 @@
 //! Recursion: whether a stage that is entered is on the thread's path already.
 //!
-//! The inner levels of a recursive stage lie within the outermost one. So its total time, its bytes and its awaiting time
-//! count there alone: ten levels around one wait take as long as the wait. Each level is a call all the same, and its
-//! duration stands in the histogram.
+//! The inner levels of a recursive stage lie within the outermost one. So its total time, its bytes
+//! and its awaiting time count there alone: ten levels around one wait take as long as the wait.
+//! Each level is a call all the same, and its duration stands in the histogram.
 //!
-//! # Why this is right, whatever ends a call
-//! Who enters a stage notes its place on the path; an inner level finds the note, and on the path the stage in that place. A
-//! note need not be taken back: one that a call left behind, however that ended, leads to a place that the path has not, or
-//! where it has another stage; or it has the same stage there again, and then the note is true again. Beyond the stages that
-//! the path names there is no such proof, and notes are taken back.
+//! # Why this is right, whatever ends a call Who enters a stage notes its place on the path; an
+//! inner level finds the note, and on the path the stage in that place. A note need not be taken
+//! back: one that a call left behind, however that ended, leads to a place that the path has not,
+//! or where it has another stage; or it has the same stage there again, and then the note is true
+//! again. Beyond the stages that the path names there is no such proof, and notes are taken back.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -41,7 +41,8 @@ pub(super) struct Recursion {
 }
 
 impl Block {
-    /// Owner only: a stage is entered while the path is `depth` deep. To be [left](Self::unnest) by the same thread.
+    /// Owner only: a stage is entered while the path is `depth` deep. To be [left](Self::unnest) by
+    /// the same thread.
     #[inline(always)]
     pub(crate) fn nest(&self, depth: u32, stage: u32) -> Nesting {
         // As a rule it was entered last from outside of itself in this very place.
@@ -84,8 +85,9 @@ impl Block {
         }
     }
 
-    /// Owner only: these stages, which run elsewhere, are about to be the path. What is entered within them runs beside them
-    /// and counts for itself, but for those that the thread is in by itself, in the same place.
+    /// Owner only: these stages, which run elsewhere, are about to be the path. What is entered
+    /// within them runs beside them and counts for itself, but for those that the thread is in by
+    /// itself, in the same place.
     pub(crate) fn forget_places(&self, path: &[u16]) {
         let depth = self.depth() as usize;
         for (place, &stage) in path.iter().enumerate() {
@@ -104,7 +106,8 @@ impl Block {
         }
     }
 
-    /// Owner only: counts one finished call that was timed, whatever others of its stage it lies in.
+    /// Owner only: counts one finished call that was timed, whatever others of its stage it lies
+    /// in.
     #[cold]
     #[inline(never)]
     pub(crate) fn record_nested(

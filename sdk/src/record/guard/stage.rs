@@ -107,7 +107,8 @@ impl Entered {
         self.is_timed().then(|| unsafe { frame.0.assume_init() })
     }
 
-    /// Leaves it; what it took and stands for, if it was timed. `frame` is the one that it was entered with.
+    /// Leaves it; what it took and stands for, if it was timed. `frame` is the one that it was
+    /// entered with.
     #[inline(always)]
     pub(crate) fn leave(self, block: &Block, stage: u32, frame: &Frame, failed: bool) -> Option<Took> {
         let took = match self.timed(frame) {
