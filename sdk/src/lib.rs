@@ -196,7 +196,7 @@ pub mod __private {
     pub use crate::record::future::{QueryFuture, StageFuture, query_future, stage_future};
     pub use crate::record::guard::{Frame, QueryFrame, QueryGuard, StageGuard, enter, enter_query};
     pub use crate::record::labels::{ConstLabels, label_set, labels_of};
-    pub use crate::record::outcome::{Exit, MayFail, NeverFails, Outcome};
+    pub use crate::record::outcome::{Exit, MayFail, NeverFails, Outcome, noted};
     #[cfg(feature = "stream")]
     pub use crate::record::pulled::RecordedStream;
     pub use crate::record::pulled::{Making, RecordedIterator, Recording, make_in_query, make_in_stage};

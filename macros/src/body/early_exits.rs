@@ -6,7 +6,7 @@ use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Block, Expr, ExprAsync, ExprClosure, ExprReturn, ExprTry, Item, Macro, Type};
 
-use super::failed;
+use super::{is_error, text_noted};
 
 /// Macros of the standard library that leave a function only by what their arguments say.
 const STAYING: [&str; 22] = [
@@ -85,11 +85,14 @@ pub(super) fn noted(sdk: &TokenStream, body: &Block, ty: &Type, exit: &Ident) ->
     }
     let result = super::local("result");
     let note = |value: &dyn quote::ToTokens| {
-        let failed = failed(sdk, &quote!(&#result));
+        let is_error = is_error(sdk, &quote!(&#result));
+        let text_noted = text_noted(sdk, &result, ty);
         quote!({
             #[allow(unused_braces)]
             let #result: #ty = #value;
-            if !#failed {
+            if #is_error {
+                #text_noted
+            } else {
                 #exit.succeeded();
             }
             #result

@@ -20,7 +20,7 @@ mod unrecorded;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Attribute, Block, Expr, Signature, Stmt};
+use syn::{Attribute, Block, Expr, Signature, Stmt, Type};
 
 use crate::args::{QueryArgs, StageArgs};
 use crate::labels;
@@ -126,12 +126,31 @@ pub(crate) fn plain(name: &Ident) -> String {
     name.strip_prefix("r#").unwrap_or(&name).to_owned()
 }
 
-/// Whether a value, given by reference, is an `Err`.
+/// Whether a value, given by reference, is an `Err`, whose text is noted where that is wanted.
 fn failed(sdk: &TokenStream, value: &TokenStream) -> TokenStream {
+    outcome(sdk, value, "failed")
+}
+
+/// Whether a value, given by reference, is an `Err`, and nothing else.
+fn is_error(sdk: &TokenStream, value: &TokenStream) -> TokenStream {
+    outcome(sdk, value, "is_error")
+}
+
+/// A statement that returns a result which is an error once its text is noted, where that can be wanted.
+fn text_noted(sdk: &TokenStream, result: &Ident, ty: &Type) -> TokenStream {
+    if !cfg!(feature = "error-texts") {
+        return TokenStream::new();
+    }
+    let failed = failed(sdk, &quote!(#result));
+    quote!(return #sdk::__private::noted(#result, |#result: &#ty| #failed);)
+}
+
+fn outcome(sdk: &TokenStream, value: &TokenStream, question: &str) -> TokenStream {
+    let question = local(question);
     quote! {{
         #[allow(unused_imports)]
         use #sdk::__private::{MayFail as _, NeverFails as _};
-        #sdk::__private::Outcome(#value).failed()
+        #sdk::__private::Outcome(#value).#question()
     }}
 }
 

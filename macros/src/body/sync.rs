@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Block, Meta, Signature};
 
-use super::{Wrapping, early_exits, evaluated, failed, local, tail};
+use super::{Wrapping, early_exits, evaluated, is_error, local, tail, text_noted};
 use crate::returns;
 
 pub(super) fn body(
@@ -39,14 +39,16 @@ pub(super) fn body(
     } else {
         evaluated::evaluated(sdk, sig, body, Some(&ty))
     };
-    let failed = failed(sdk, &quote!(&#result));
+    let is_error = is_error(sdk, &quote!(&#result));
+    let text_noted = text_noted(sdk, &result, &ty);
     quote! {
         #frame
         let mut #guard = #enter;
         #[allow(unused_braces)]
         let #result: #ty = #value;
-        if #failed {
+        if #is_error {
             #guard.fail();
+            #text_noted
         }
         #result
     }

@@ -89,6 +89,7 @@ impl CollectorBuilder {
     /// unless it is asked for: such texts often quote the values that a statement was given, and
     /// whoever sees a trace sees them. Of an error that a function with `#[track_caller]` passes on
     /// by `?` the text is not known.
+    #[cfg(feature = "error-texts")]
     pub fn error_texts(mut self, noted: bool) -> Self {
         self.error_texts = noted;
         self
