@@ -125,7 +125,8 @@ pub struct ProfileStats {
     /// have no functions of the kernel because there was no room for them (`kernel_frames_missed`), and samples without them for
     /// the same reason (`kernel_frames_lost`).
     pub dropped: Vec<(&'static str, u64)>,
-    /// CPU time that the process used meanwhile, by its own clock.
+    /// CPU time that the process used meanwhile, by its own clock. That of Stagelight's own threads is in
+    /// it.
     pub cpu_time: Duration,
     /// Time of Stagelight's own threads, which the profile leaves out.
     pub own_threads: Duration,

@@ -96,7 +96,8 @@ impl Sums {
         self.samples += stats.samples;
         self.held += testing::held(profile);
         self.complete += stats.complete_stacks;
-        self.weight_ns += profile.total() as u64;
+        // The process's time is that of our own threads too, which a profile leaves out.
+        self.weight_ns += profile.total() as u64 + stats.own_threads.as_nanos() as u64;
         self.cpu_ns += stats.cpu_time.as_nanos() as u64;
         for &(cause, count) in &stats.dropped {
             match self.dropped.iter_mut().find(|(known, _)| *known == cause) {

@@ -30,7 +30,9 @@ pub fn child(hz: u32, threads: usize) -> Vec<f64> {
     load::burn(threads, WALL);
     // Of all threads, those of the profiler included.
     session.stop().map_or(Vec::new(), |profile| {
-        vec![profile.total() as f64 / profile.stats().cpu_time.as_nanos() as f64]
+        let stats = profile.stats();
+        let all = profile.total() as f64 + stats.own_threads.as_nanos() as f64;
+        vec![all / stats.cpu_time.as_nanos() as f64]
     })
 }
 
