@@ -1,7 +1,8 @@
 //! The threads of Stagelight itself, which users' profiles leave out.
 
-/// As the kernel knows them: it keeps fifteen bytes of a name. A prefix would not do, for all threads
-/// of a program have its name unless they are given one, and a program's name may begin as ours do.
+/// As the kernel knows them: it keeps fifteen bytes of a name. A prefix would not do, for all
+/// threads of a program have its name unless they are given one, and a program's name may begin as
+/// ours do.
 const NAMES: [&[u8]; 8] = [
     b"stagelight-ask",
     b"stagelight-coll",

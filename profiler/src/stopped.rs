@@ -1,8 +1,9 @@
-//! Notices that the process did not run for a while: a signal or a debugger had stopped it, or its control
-//! group was frozen. Samples say nothing of that time, and waits seem to be longer by it.
+//! Notices that the process did not run for a while: a signal or a debugger had stopped it, or its
+//! control group was frozen. Samples say nothing of that time, and waits seem to be longer by it.
 //!
-//! A thread that looks at intervals finds that one was far too long. On a busy machine that happens as well; but then the
-//! thread could have run, which the scheduler accounts, or others of the process did, which its CPU time shows.
+//! A thread that looks at intervals finds that one was far too long. On a busy machine that happens
+//! as well; but then the thread could have run, which the scheduler accounts, or others of the
+//! process did, which its CPU time shows.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -45,7 +46,8 @@ impl Watch {
         Self { last: Account::now(), stopped: Duration::ZERO }
     }
 
-    /// Notes what would explain a late wait that comes. To be called every [`LOOK`]; reads a small file.
+    /// Notes what would explain a late wait that comes. To be called every [`LOOK`]; reads a small
+    /// file.
     pub(crate) fn look(&mut self) {
         self.last = Account::now();
     }
@@ -113,8 +115,8 @@ fn stopped(late: Duration, queued: Duration, used: Duration) -> Duration {
     if stopped < SHORT || ran { Duration::ZERO } else { stopped }
 }
 
-/// How long the calling thread waited for a core so far.
-/// Source: <https://www.kernel.org/doc/html/latest/scheduler/sched-stats.html>, "/proc/<pid>/schedstat".
+/// How long the calling thread waited for a core so far. Source:
+/// <https://www.kernel.org/doc/html/latest/scheduler/sched-stats.html>, "/proc/<pid>/schedstat".
 fn queued() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(stat.split_ascii_whitespace().nth(1)?.parse().ok()?))

@@ -1,7 +1,7 @@
 //! What threads are called in profiles.
 //!
-//! A thread that is given no name has that of the one that started it, and so most often the program's.
-//! Such threads carry their id, `orders/1234`, so that they can be told apart.
+//! A thread that is given no name has that of the one that started it, and so most often the
+//! program's. Such threads carry their id, `orders/1234`, so that they can be told apart.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +14,8 @@ const KEPT: usize = 16;
 /// The program's name in two words, so that signal handlers can read it.
 static PROGRAM: [AtomicU64; KEPT / 8] = [const { AtomicU64::new(0) }; KEPT / 8];
 
-/// Looks what the program is called, which is what its first thread is. To be called as a profile starts.
+/// Looks what the program is called, which is what its first thread is. To be called as a profile
+/// starts.
 pub(crate) fn learn_program() {
     let mut name = [0; KEPT];
     let comm = std::fs::read("/proc/self/comm").unwrap_or_default();
@@ -25,11 +26,13 @@ pub(crate) fn learn_program() {
     }
 }
 
-/// What the calling thread is called. Takes two system calls, about half a microsecond; async-signal-safe.
+/// What the calling thread is called. Takes two system calls, about half a microsecond;
+/// async-signal-safe.
 #[cfg(target_os = "linux")]
 pub(crate) fn own() -> ThreadName {
     let mut name = [0; KEPT];
-    // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes; it is a plain system call.
+    // SAFETY: the name goes to 16 bytes of ours, which is all that the call writes; it is a plain
+    // system call.
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
     // SAFETY: gettid has no preconditions.
     of(unsafe { libc::gettid() }, &name)

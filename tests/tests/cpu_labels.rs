@@ -24,7 +24,8 @@ fn inner(ns: u64) {
     burn(ns);
 }
 
-/// Burns some milliseconds a query until that much CPU time is used, however busy the machine is; what it took.
+/// Burns some milliseconds a query until that much CPU time is used, however busy the machine is;
+/// what it took.
 fn work(tenant: &str, time: Duration) -> u64 {
     let cpu = thread_cpu_ns();
     while u128::from(thread_cpu_ns() - cpu) < time.as_nanos() {

@@ -57,7 +57,8 @@ fn functions_of_the_kernel_that_cannot_be_had_are_told() {
     assert!(profile.stats().notes.is_empty(), "nobody asked: {:?}", profile.stats().notes);
 }
 
-/// Profiles of a second and more, in which the process is stopped if anybody does so once it says that it is ready.
+/// Profiles of a second and more, in which the process is stopped if anybody does so once it says
+/// that it is ready.
 fn take_profiles() {
     let (locks, allocs, cpu) = (locks().start().unwrap(), allocs().start().unwrap(), cpu().start().unwrap());
     burn(200_000_000);
@@ -126,7 +127,8 @@ fn threads_without_a_name_of_their_own_are_told_apart() {
     let program = std::fs::read_to_string("/proc/self/comm").unwrap().trim_end().to_owned();
     let inherit = || {
         let name = std::ffi::CString::new(program.clone()).unwrap();
-        // SAFETY: the name is a string that ends in 0, which the call reads alone; gettid has no preconditions.
+        // SAFETY: the name is a string that ends in 0, which the call reads alone; gettid has no
+        // preconditions.
         unsafe {
             libc::prctl(libc::PR_SET_NAME, name.as_ptr());
             libc::gettid()

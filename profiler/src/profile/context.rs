@@ -7,11 +7,13 @@ use stagelight::LabelKind;
 
 use crate::thread_name::ThreadName;
 
-/// The labels that a sample carries: the innermost stage that it was taken in and that stage's component, those of the query,
-/// all stages from the outermost in, and, of all but heap samples, the thread's name (with its id, `orders/1234`, where that is only the program's) and, of all but locks, the query's trace,
-/// if that was kept, and what the thread did: `running` or `waiting` in a wall-clock profile, `waiting` or `preempted` in an off-CPU
-/// one, what it waited for (`lock`, `condvar` or `blocked`) in one of waits for locks, else none. Profiles of locks have
-/// stage, statement and tenant of who held the lock as well.
+/// The labels that a sample carries: the innermost stage that it was taken in and that stage's
+/// component, those of the query, all stages from the outermost in, and, of all but heap samples,
+/// the thread's name (with its id, `orders/1234`, where that is only the program's) and, of all but
+/// locks, the query's trace, if that was kept, and what the thread did: `running` or `waiting` in a
+/// wall-clock profile, `waiting` or `preempted` in an off-CPU one, what it waited for (`lock`,
+/// `condvar` or `blocked`) in one of waits for locks, else none. Profiles of locks have stage,
+/// statement and tenant of who held the lock as well.
 pub const LABELS: [&str; 13] = [
     "stage",
     "component",

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use super::Location;
 
-/// Stacks with fewer frames. Where not all frames of a location go, one with the others takes its place.
+/// Stacks with fewer frames. Where not all frames of a location go, one with the others takes its
+/// place.
 #[derive(Default)]
 pub(crate) struct Cuts(HashMap<(u32, usize), Option<u32>>);
 
 impl Cuts {
-    /// Takes the `inner` innermost frames off a stack, and all others for which `goes` holds. A stack of nothing else
-    /// keeps its outermost location.
+    /// Takes the `inner` innermost frames off a stack, and all others for which `goes` holds. A
+    /// stack of nothing else keeps its outermost location.
     pub(crate) fn cut(
         &mut self,
         locations: &mut Vec<Location>,

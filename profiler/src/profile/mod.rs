@@ -103,10 +103,12 @@ pub struct ProfileStats {
     pub rung_limits: String,
     /// Why better ways were not taken, or not wholly.
     pub rungs_refused: Vec<String>,
-    /// What else there is to say of how it came about, in sentences: waits that had not ended.
+    /// What else there is to say of how it came about, in sentences: waits that had not ended,
+    /// functions of the kernel that were asked for and can't be had, locks that it does not know.
     pub notes: Vec<String>,
-    /// For how long the process did not run meanwhile, about: it was stopped by a signal or a debugger, or
-    /// frozen. What is shorter than a quarter of a second is not noticed. Waits are longer by it.
+    /// For how long the process did not run meanwhile, about: it was stopped by a signal or a
+    /// debugger, or frozen. What is shorter than a quarter of a second is not noticed. Waits are
+    /// longer by it.
     pub stopped: Duration,
     /// Samples that the profile rests on.
     pub samples: u64,
@@ -125,15 +127,15 @@ pub struct ProfileStats {
     /// have no functions of the kernel because there was no room for them (`kernel_frames_missed`), and samples without them for
     /// the same reason (`kernel_frames_lost`).
     pub dropped: Vec<(&'static str, u64)>,
-    /// CPU time that the process used meanwhile, by its own clock. That of Stagelight's own threads is in
-    /// it.
+    /// CPU time that the process used meanwhile, by its own clock. That of Stagelight's own threads
+    /// is in it.
     pub cpu_time: Duration,
     /// Time of Stagelight's own threads, which the profile leaves out.
     pub own_threads: Duration,
     /// Samples of these threads.
     pub(crate) own_samples: u64,
-    /// Time in Stagelight's functions that record and sample. It counts with the functions of the program
-    /// that they served, which stand on the stacks in their place.
+    /// Time in Stagelight's functions that record and sample. It counts with the functions of the
+    /// program that they served, which stand on the stacks in their place.
     pub own_functions: Duration,
     /// When it started.
     pub started: SystemTime,

@@ -1,5 +1,5 @@
-//! Leaves out what Stagelight itself does: its threads, and its functions on the program's threads. A user
-//! looks for neither; what they took is told beside the profile.
+//! Leaves out what Stagelight itself does: its threads, and its functions on the program's threads.
+//! A user looks for neither; what they took is told beside the profile.
 
 use std::time::Duration;
 
@@ -63,8 +63,8 @@ pub(super) fn leave_out_threads(raw: &mut Vec<Raw>, stats: &mut ProfileStats) {
     raw.retain(|raw| !is_own(raw));
 }
 
-/// Takes Stagelight's functions off the stacks. Where one of them was sampled, or what it had called, the time counts
-/// with the function of the program's that it served, and is noted.
+/// Takes Stagelight's functions off the stacks. Where one of them was sampled, or what it had
+/// called, the time counts with the function of the program's that it served, and is noted.
 pub(super) fn leave_out_functions(profile: &mut Profile) {
     // Elsewhere what samples stands on each stack, and whoever takes the profile takes it off.
     let is_timed = matches!(profile.kind, Kind::Cpu | Kind::OffCpu | Kind::Wall);

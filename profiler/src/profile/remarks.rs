@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{Kind, Profile};
 
 impl Profile {
-    /// What makes the profile say less, or other, than it seems to, and what it leaves out. Each is a
-    /// sentence of its own; what matters most comes first. Every format with a place for them has them.
+    /// What makes the profile say less, or other, than it seems to, and what it leaves out. Each is
+    /// a sentence of its own; what matters most comes first. Every format with a place for them has
+    /// them.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks: Vec<String> =
             self.warnings.iter().map(|warning| format!("warning: {warning}")).collect();

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::profile::{Kind, Profile};
 
-/// Sums over the stacks of a profile. What grew under one label and shrank under another counts once, by
-/// what is left of it.
+/// Sums over the stacks of a profile. What grew under one label and shrank under another counts
+/// once, by what is left of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) more: i64,
@@ -14,8 +14,8 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// What shares of changes are of. Their sum won't do: it is near zero where much grew and as much
-    /// shrank.
+    /// What shares of changes are of. Their sum won't do: it is near zero where much grew and as
+    /// much shrank.
     pub(super) fn all(self) -> i64 {
         self.more.saturating_add(self.less)
     }
@@ -43,8 +43,8 @@ impl Kind {
 }
 
 impl Profile {
-    /// What all stacks came to, those above zero and those below. Of a profile that is no change, the total is
-    /// all that there is more.
+    /// What all stacks came to, those above zero and those below. Of a profile that is no change,
+    /// the total is all that there is more.
     pub(super) fn changed(&self) -> Changed {
         let mut stacks: HashMap<&[u32], i64> = HashMap::new();
         for sample in &self.samples {

@@ -68,8 +68,8 @@ impl Profile {
 /// Characters that a line of a picture holds.
 const LINE: usize = 180;
 
-/// What all pictures have in common. Remarks stand below the title as far as the line has room, and as a whole in
-/// a comment.
+/// What all pictures have in common. Remarks stand below the title as far as the line has room, and
+/// as a whole in a comment.
 pub(super) fn options(title: String, subtitle: String, remarks: &[String]) -> Options<'static> {
     let subtitle = [&[subtitle], remarks].concat().join("; ");
     let mut options = Options::default();
@@ -86,8 +86,8 @@ pub(super) fn options(title: String, subtitle: String, remarks: &[String]) -> Op
     options
 }
 
-/// A picture that says that there is nothing to see, and what is known of why. The texts may hold what a label's
-/// value has: anything.
+/// A picture that says that there is nothing to see, and what is known of why. The texts may hold
+/// what a label's value has: anything.
 pub(super) fn write_empty(title: &str, remarks: &[String], mut out: impl Write) -> io::Result<()> {
     let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let height = 60 + 20 * remarks.len();

@@ -61,7 +61,8 @@ impl Profile {
         sums.into_iter().map(row).collect()
     }
 
-    /// A table for each label that roots the stacks, outermost first, and one for their combinations if there are several.
+    /// A table for each label that roots the stacks, outermost first, and one for their
+    /// combinations if there are several.
     pub(super) fn label_tables(&self) -> Vec<LabelTable> {
         let mut labels: Vec<&str> = Vec::new();
         for label in &self.roots {

@@ -64,7 +64,8 @@ impl Profile {
         if !self.kind.is_change() {
             return basis;
         }
-        // Some formats leave out what there is less of, and all shares are of one of the two or both.
+        // Some formats leave out what there is less of, and all shares are of one of the two or
+        // both.
         let Changed { more, less } = self.changed();
         format!("{basis}; {} more and {} less", self.amount(more), self.amount(less))
     }

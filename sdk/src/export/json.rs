@@ -18,9 +18,9 @@ use crate::export::table::QUANTILES;
 use crate::metric::{MetricFamily, MetricSeries, MetricValue};
 use crate::record::labels::LabelKind;
 
-/// JSON as text that may go to a terminal: all characters that can't be seen are escaped, also those that
-/// JSON would let stand, such as marks that turn the direction of writing. What a reader parses is the same.
-/// `{:#}` lays it out.
+/// JSON as text that may go to a terminal: all characters that can't be seen are escaped, also
+/// those that JSON would let stand, such as marks that turn the direction of writing. What a reader
+/// parses is the same. `{:#}` lays it out.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a>(pub &'a Value);
 

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-/// Characters that show nothing themselves: marks of writing direction, joiners and spaces without a
-/// width, separators of lines, tags, selectors of variants, fillers.
-/// Source: Unicode 16, `DerivedCoreProperties.txt` (Default_Ignorable_Code_Point) and `UnicodeData.txt`
-/// (Cf, Zl, Zp), without the format characters that can be seen.
+/// Characters that show nothing themselves: marks of writing direction, joiners and spaces without
+/// a width, separators of lines, tags, selectors of variants, fillers. Source: Unicode 16,
+/// `DerivedCoreProperties.txt` (Default_Ignorable_Code_Point) and `UnicodeData.txt` (Cf, Zl, Zp),
+/// without the format characters that can be seen.
 const INVISIBLE: [RangeInclusive<char>; 18] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -34,13 +34,14 @@ pub(super) fn is_hidden(c: char) -> bool {
     c.is_control() || (c > '\u{7f}' && INVISIBLE.iter().any(|range| range.contains(&c)))
 }
 
-/// A text from outside, such as a label's value, as it may be shown. One with control characters, or
-/// invisible ones such as marks that turn the direction of writing, becomes a literal in quotes, with
-/// escapes as Rust has them: `"two\nlines"`. So does one that begins with a quote and could be taken for
-/// such a literal: texts that differ are always shown differently. All others stay as they are.
+/// A text from outside, such as a label's value, as it may be shown. One with control characters,
+/// or invisible ones such as marks that turn the direction of writing, becomes a literal in quotes,
+/// with escapes as Rust has them: `"two\nlines"`. So does one that begins with a quote and could be
+/// taken for such a literal: texts that differ are always shown differently. All others stay as
+/// they are.
 ///
-/// All exporters and renderers show texts by this function; only JSON, which has escapes of its own,
-/// keeps values as they are.
+/// All exporters and renderers show texts by this function; only JSON, which has escapes of its
+/// own, keeps values as they are.
 ///
 /// ```
 /// use stagelight::export::readable;

@@ -64,7 +64,8 @@ impl Table {
     }
 }
 
-/// The text as [`readable`] has it, and so on one line, cut to `width` characters; an ellipsis shows the cut.
+/// The text as [`readable`] has it, and so on one line, cut to `width` characters; an ellipsis
+/// shows the cut.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
     let text = readable(text);

@@ -28,8 +28,8 @@ impl Profile {
     }
 }
 
-/// The string table. Its first entry is empty, as the format demands. Texts are as they may be shown, for
-/// readers such as `go tool pprof` print what stands here.
+/// The string table. Its first entry is empty, as the format demands. Texts are as they may be
+/// shown, for readers such as `go tool pprof` print what stands here.
 struct Strings {
     table: Vec<String>,
     /// By the texts as they were given.
