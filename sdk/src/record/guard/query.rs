@@ -113,16 +113,14 @@ impl EnteredQuery {
     /// `frame` is the one that it was entered with.
     #[inline(always)]
     pub(crate) fn leave(self, block: &Block, stage: u32, frame: &QueryFrame, failed: bool) {
-        // SAFETY: `new` has written it.
-        let begun = unsafe { frame.query.assume_init() };
         if self.0.0 & WHOLE != 0 {
-            // SAFETY: what sets the flag has written it.
-            let outer = unsafe { frame.outer.assume_init() };
-            block.spans.begin_own(begun.set, outer.labels == NO_LABELS);
-            let took = self.0.leave(block, stage, &frame.stage, failed);
-            return end_whole(block, begun, outer, took, failed);
+            return self.leave_whole(block, stage, frame, failed);
         }
         self.0.leave(block, stage, &frame.stage, failed);
+        // Each part is read where it is used. Read at once and early, as a whole, they would wait for the
+        // stores of their parts: 6 ns for a query that takes ten.
+        // SAFETY: `new` has written it.
+        let begun = unsafe { frame.query.assume_init_ref() };
         // An outermost query that is not timed: this is what most queries are under a governor.
         let allocated = block.allocated().wrapping_sub(begun.allocated);
         let rows = block.rows.get();
@@ -142,6 +140,18 @@ impl EnteredQuery {
         Nested::default().set(block);
         block.set_labels(NO_LABELS);
         block.set_weight(begun.outer_weight);
+    }
+}
+
+impl EnteredQuery {
+    /// Leaves a query that is timed or nested.
+    #[inline(never)]
+    fn leave_whole(self, block: &Block, stage: u32, frame: &QueryFrame, failed: bool) {
+        // SAFETY: `new` has written the first, and the second with the flag by which this is called.
+        let (begun, outer) = unsafe { (frame.query.assume_init(), frame.outer.assume_init()) };
+        block.spans.begin_own(begun.set, outer.labels == NO_LABELS);
+        let took = self.0.leave(block, stage, &frame.stage, failed);
+        end_whole(block, begun, outer, took, failed);
     }
 }
 
@@ -172,7 +182,7 @@ fn begin_nested(block: &Block, labels: u32, frame: &mut QueryFrame) -> u64 {
 }
 
 /// Ends a query that is timed or nested.
-#[inline(never)]
+#[inline(always)]
 fn end_whole(block: &Block, begun: Begun, outer: Outer, took: Option<Took>, failed: bool) {
     let nested = Nested::get(block);
     let allocated = block.allocated().wrapping_sub(begun.allocated);
