@@ -4,11 +4,12 @@
 //! and its awaiting time count there alone: ten levels around one wait take as long as the wait.
 //! Each level is a call all the same, and its duration stands in the histogram.
 //!
-//! # Why this is right, whatever ends a call Who enters a stage notes its place on the path; an
-//! inner level finds the note, and on the path the stage in that place. A note need not be taken
-//! back: one that a call left behind, however that ended, leads to a place that the path has not,
-//! or where it has another stage; or it has the same stage there again, and then the note is true
-//! again. Beyond the stages that the path names there is no such proof, and notes are taken back.
+//! # Why this is right, whatever ends a call
+//! A thread that enters a stage notes the stage's place on the path. An inner level finds the note,
+//! and finds the stage in that place of the path. A note need not be taken back. A note that a call
+//! left behind, however the call ended, leads to a place beyond the path's end, or to a place that
+//! has another stage; or the same stage stands there again, and then the note is true again. Beyond
+//! the stages that the path names there is no such proof, and notes are taken back.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
